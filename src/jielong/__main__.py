@@ -1,0 +1,5 @@
+"""`python -m jielong` is the same as `jielong`."""
+
+from jielong.cli import main
+
+main()

@@ -1,0 +1,68 @@
+"""The command line: verbs that parse, call one function, and print.
+
+Every command is a typed function, imported only when it is called: `jielong --help` stays quick.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from jielong import __version__
+from jielong.core.errors import JielongError
+
+_COMMANDS = {
+    "quickstart": (
+        "quickstart:quickstart",
+        "Nothing (or your own text) -> your own ChatGPT, then chat with it.",
+    ),
+    "world": ("world:app", "Make the built-in world: facts, text, instructions and exams with known truth."),
+    "tokenizer": ("tokenizer:app", "Train a tokenizer, or show how one cuts a text."),
+    "pretrain": ("train:pretrain_app", "Next-token prediction (文字接龍) on documents."),
+    "sft": ("train:sft_app", "Supervised fine-tuning on conversations."),
+    "chat": ("talk:chat", "Talk with a model in the terminal."),
+    "complete": ("talk:complete", "Let a model continue a text."),
+    "exam": ("exam:exam", "Examine a model and write its report card."),
+    "show": ("show:show", "Print a model's family tree and what each stage measured."),
+}
+
+
+def build_app() -> App:
+    """All verbs, none of them imported yet."""
+    app = App(
+        name="jielong",
+        help="Build, teach, equip, examine and change your own ChatGPT. 文字接龍，從零開始。",
+        version=__version__,
+        help_format="plaintext",
+        help_epilogue="Add --debug to any command to see a traceback where it fails.",
+    )
+    for name, (target, summary) in _COMMANDS.items():
+        app.command(f"jielong.cli.{target}", name=name, help=summary)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    if debug:
+        words.remove("--debug")
+    try:
+        build_app()(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except (JielongError, CycloptsError) as error:
+        if debug:
+            raise
+        _fail(str(error), getattr(error, "exit_status", 2))
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"jielong: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,258 @@
+"""The terminal chat: type, watch the answer come, and look at the dice it was rolled with."""
+
+import contextlib
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from rich.console import Console
+
+from jielong.cli.chat_texts import ChatTexts, chat_texts
+from jielong.cli.die_view import die_table
+from jielong.core.errors import JielongError
+from jielong.core.files import to_json, write_atomically
+from jielong.generation import (
+    ChatSession,
+    Engine,
+    MessageTooLongError,
+    SamplingSettings,
+    complete,
+    load_engine,
+)
+from jielong.models import count_parameters
+
+# Tokens that /dice shows when it is not told how many.
+_DICE_SHOWN = 16
+
+
+def run_chat(
+    folder: Path,
+    settings: SamplingSettings | None = None,
+    *,
+    system: str | None = None,
+    lang: str | None = None,
+) -> None:
+    """Talk with a model in the terminal until the user leaves.
+
+    With a terminal at both ends there is line editing, history and colour; otherwise every line of standard
+    input is a message, answers go to standard output and notices to standard error.
+
+    Args:
+        folder: the model folder.
+        settings: how answers are sampled; the model's own defaults when None.
+        system: instructions that precede the conversation.
+        lang: `zh-TW` or `en`; None follows the locale.
+
+    Raises:
+        JielongError: if the folder cannot be loaded, or its tokenizer cannot chat.
+    """
+    texts = chat_texts(lang)
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    console = Console(highlight=False, soft_wrap=True)
+    with console.status(texts.loading.format(folder=folder)) if interactive else contextlib.nullcontext():
+        engine = load_engine(folder)
+        engine.tokenizer.encode_chat([{"role": "user", "content": ""}], add_generation_prompt=True)
+    chat = TerminalChat(engine, ChatSession(engine, settings, system), texts, folder, console, interactive)
+    chat.run()
+
+
+def run_complete(folder: Path, text: str, settings: SamplingSettings | None = None) -> None:
+    """Print a text and its continuation, token by token."""
+    engine = load_engine(folder)
+    steps = complete(engine, text, settings)
+    console = Console(highlight=False, soft_wrap=True)
+    console.out(printable(text), end="", highlight=False)
+    for step in steps:
+        console.out(printable(step.text), end="", highlight=False)
+    console.out("", highlight=False)
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which could move the cursor or give the terminal orders."""
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
+
+
+class TerminalChat:
+    """The loop around a ChatSession: reads lines, runs commands, prints answers."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        session: ChatSession,
+        texts: ChatTexts,
+        folder: Path,
+        console: Console,
+        interactive: bool,
+    ):
+        self._engine = engine
+        self._session = session
+        self._texts = texts
+        self._folder = folder
+        self._console = console
+        self._notices = console if interactive else Console(highlight=False, soft_wrap=True, stderr=True)
+        self._interactive = interactive
+        self._saved: set[Path] = set()
+        self._commands: dict[str, Callable[[str], None]] = {
+            "/help": self._help,
+            "/reset": self._reset,
+            "/system": self._system,
+            "/save": self._save,
+            "/dice": self._dice,
+        }
+
+    def run(self) -> None:
+        """Read and answer until the end of the input or /exit."""
+        if self._interactive:
+            self._welcome()
+        for line in self._lines():
+            text = line.strip()
+            if text in ("/exit", "/quit"):
+                break
+            if text.startswith("/") and not text.startswith("//"):
+                self._command(text)
+            elif text:
+                self._answer(text.removeprefix("/") if text.startswith("//") else text)
+        if self._interactive:
+            self._say(self._texts.leaving)
+
+    def _welcome(self) -> None:
+        config = self._engine.model.config
+        name = self._folder.resolve().name
+        self._console.print(
+            self._texts.welcome.format(
+                name=name,
+                parameters=_short_count(count_parameters(config)),
+                context=config.max_position_embeddings,
+            ),
+            style="bold",
+            markup=False,
+        )
+        self._say(self._texts.hint)
+
+    def _lines(self) -> Iterator[str]:
+        if not self._interactive:
+            yield from sys.stdin
+            return
+        prompt = PromptSession[str](key_bindings=_new_line_key())
+        label = FormattedText([("bold ansigreen", f"\n{self._texts.you} › ")])
+        while True:
+            try:
+                yield prompt.prompt(label)
+            except KeyboardInterrupt:
+                self._say(self._texts.press_ctrl_d)
+            except EOFError:
+                return
+
+    def _answer(self, text: str) -> None:
+        try:
+            answer = self._session.ask(text)
+        except MessageTooLongError as error:
+            self._say(
+                self._texts.too_long.format(tokens=error.tokens, context=error.context, room=error.room),
+                problem=True,
+            )
+            return
+        except JielongError as error:
+            self._say(str(error), problem=True)
+            return
+        if answer.dropped_turns:
+            self._say(self._texts.dropped.format(count=answer.dropped_turns))
+        if self._interactive:
+            name = self._folder.resolve().name
+            self._console.print(f"{name} › ", style="bold cyan", end="", markup=False)
+        stopped = False
+        try:
+            for step in answer:
+                self._console.out(printable(step.text), end="", highlight=False)
+        except KeyboardInterrupt:
+            stopped = True
+        answer.close()
+        self._console.out("", highlight=False)
+        if stopped:
+            self._say(self._texts.stopped)
+        elif answer.finish_reason == "length":
+            self._say(self._texts.cut.format(count=len(answer.steps)))
+
+    def _command(self, line: str) -> None:
+        name, _, rest = line.partition(" ")
+        command = self._commands.get(name)
+        if command is None:
+            self._say(self._texts.unknown_command.format(command=name), problem=True)
+            return
+        try:
+            command(rest.strip())
+        except JielongError as error:
+            self._say(str(error), problem=True)
+
+    def _help(self, _: str) -> None:
+        self._say(self._texts.help)
+
+    def _reset(self, _: str) -> None:
+        self._session.reset()
+        self._say(self._texts.reset)
+
+    def _system(self, text: str) -> None:
+        if not text:
+            system = self._session.system
+            self._say(self._texts.system_is.format(text=system) if system else self._texts.system_none)
+        elif text == "-":
+            self._session.system = None
+            self._say(self._texts.system_cleared)
+        else:
+            self._session.system = text
+            self._say(self._texts.system_set)
+
+    def _save(self, name: str) -> None:
+        if not name:
+            self._say(self._texts.save_usage, problem=True)
+            return
+        path = Path(name).expanduser()
+        if path.exists() and path.resolve() not in self._saved:
+            self._say(self._texts.save_exists.format(file=path), problem=True)
+            return
+        messages = self._session.messages
+        write_atomically(path, to_json({"messages": messages}))
+        self._saved.add(path.resolve())
+        self._say(self._texts.saved.format(count=len(messages), file=path))
+
+    def _dice(self, count: str) -> None:
+        answer = self._session.last_answer
+        if answer is None or not answer.steps:
+            self._say(self._texts.no_answer)
+            return
+        if count and not (count.isascii() and count.isdigit() and int(count) > 0):
+            self._say(self._texts.dice_usage, problem=True)
+            return
+        steps = answer.steps
+        shown = min(int(count) if count else _DICE_SHOWN, len(steps))
+        self._say(self._texts.dice_title)
+        table = die_table(steps[-shown:], len(steps) - shown + 1, self._engine.tokenizer, self._texts)
+        self._console.print(table, soft_wrap=False)
+        if shown < len(steps):
+            self._say(self._texts.dice_rest.format(shown=shown, count=len(steps)))
+
+    def _say(self, text: str, problem: bool = False) -> None:
+        self._notices.print(text, style="yellow" if problem else "dim", markup=False)
+
+
+def _new_line_key() -> KeyBindings:
+    """Alt+Enter starts a new line; Enter alone sends. Pasted lines stay together."""
+    bindings = KeyBindings()
+
+    @bindings.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return bindings
+
+
+def _short_count(number: int) -> str:
+    """A count of weights as people say it: 3.7 M, 1.3 B."""
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)

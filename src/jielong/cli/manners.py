@@ -1,0 +1,45 @@
+"""What all commands have in common: how they take settings and how they print results."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from jielong.core.files import to_json
+from jielong.core.recipe import describe
+
+Overrides = Annotated[
+    tuple[str, ...], Parameter(name="--set", help="Override one setting: a.b=value. May be given many times.")
+]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print one machine-readable JSON object.")]
+Model = Annotated[Path, Parameter(help="A model folder, or a run folder that holds one.")]
+
+
+def print_result(result: Mapping[str, Any], as_json: bool) -> None:
+    """Print a command's result: one JSON object for machines, aligned lines for people."""
+    if as_json:
+        print(to_json(dict(result)), end="")
+        return
+    table = Table.grid(padding=(0, 2))
+    for key, value in result.items():
+        shown = (
+            f"{value:,.4g}"
+            if isinstance(value, float)
+            else f"{value:,}"
+            if type(value) is int
+            else str(value)
+        )
+        table.add_row(key.replace("_", " "), shown)
+    Console(highlight=False).print(table)
+
+
+def settings_help(settings: type[BaseModel]) -> str:
+    """The settings of a recipe as the last part of a command's help, from the fields' docstrings."""
+    lines = ["Settings of the recipe (YAML file, or --set):"]
+    for key, kind, default, meaning in describe(settings):
+        lines.append(f"  {key} ({kind}, default {default})\n      {meaning}")
+    return "\n".join(lines)

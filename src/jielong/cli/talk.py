@@ -1,0 +1,84 @@
+"""`jielong chat` and `jielong complete`."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from jielong.cli.manners import Json, Model
+from jielong.core.files import find_model, to_json
+
+
+def chat(
+    model: Model,
+    *,
+    system: str | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    lang: Literal["zh", "en"] | None = None,
+) -> None:
+    """Talk with a model. /help inside the chat lists what it can do.
+
+    Args:
+        model: the model folder.
+        system: a system message to begin with.
+        temperature: 0 always takes the likeliest token; higher rolls a wilder die.
+        top_p: sample from the likeliest tokens that together have this probability.
+        max_tokens: longest answer.
+        seed: seed of the die.
+        lang: language of the interface; by default your locale's.
+    """
+    from jielong.cli.chat_session import run_chat
+
+    given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
+    run_chat(find_model(model), _given(given), system=system, lang=lang)
+
+
+def complete(
+    model: Model,
+    text: str,
+    *,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    json: Json = False,
+) -> None:
+    """Let a model continue a text, token by token.
+
+    Args:
+        model: the model folder.
+        text: the beginning; - reads standard input.
+        temperature: 0 always takes the likeliest token.
+        top_k: sample from the k likeliest tokens.
+        top_p: sample from the likeliest tokens that together have this probability.
+        min_p: leave out tokens below this share of the likeliest one's probability.
+        repetition_penalty: above 1 makes tokens that were there before less likely.
+        max_tokens: how far to go on.
+        seed: seed of the die.
+        json: print the continuation as JSON.
+    """
+    from jielong.generation import SamplingSettings, load_engine
+    from jielong.generation import complete as stream
+
+    folder: Path = find_model(model)
+    given = {
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
+        "repetition_penalty": repetition_penalty, "max_tokens": max_tokens, "seed": seed,
+    }  # fmt: skip
+    settings = SamplingSettings.parse({**SamplingSettings.from_folder(folder).model_dump(), **_given(given)})
+    beginning = sys.stdin.read() if text == "-" else text
+    pieces = []
+    for step in stream(load_engine(folder), beginning, settings):
+        pieces.append(step.text)
+        if not json:
+            print((beginning if len(pieces) == 1 else "") + step.text, end="", flush=True)
+    print(to_json({"prompt": beginning, "text": "".join(pieces), "tokens": len(pieces)}) if json else "")
+
+
+def _given(values: dict[str, float | int | None]) -> dict[str, float | int]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,109 @@
+"""A stage is a recipe: one typed settings class, read from YAML and overridden on the command line."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jielong.core.errors import UsageError
+
+
+class Settings(BaseModel):
+    """Base of every settings class: typed, frozen, described by its fields' docstrings, strict on names."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True
+    )
+
+    @classmethod
+    def load(cls, path: Path | None = None, overrides: Sequence[str] = ()) -> Self:
+        """Read a recipe and apply overrides.
+
+        Args:
+            path: a YAML file, or None for the defaults alone.
+            overrides: `a.b=value` texts, the value in YAML syntax; later ones win.
+
+        Raises:
+            UsageError: on an unknown key (naming the nearest), a wrong type or a broken file.
+        """
+        values: dict[str, Any] = {}
+        if path is not None:
+            values = _read_yaml(path)
+        for override in overrides:
+            _apply_override(values, override)
+        return cls.parse(values)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> Self:
+        """Check a mapping of settings and build the object; errors are one line."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UsageError(_explain(cls, error)) from None
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML that `load` reads back to an equal object."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def describe(settings: type[BaseModel], prefix: str = "") -> list[tuple[str, str, str, str]]:
+    """Rows of (dotted key, type, default, meaning) for a settings class, nested classes included."""
+    rows = []
+    for name, field in settings.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            rows += describe(annotation, f"{prefix}{name}.")
+            continue
+        shown = (
+            annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+        )
+        default = "required" if field.is_required() else str(field.get_default(call_default_factory=True))
+        rows.append((prefix + name, shown.replace("pathlib.", ""), default, field.description or ""))
+    return rows
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"recipe {path} does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UsageError(f"recipe {path} must be a mapping of settings, not a {type(values).__name__}")
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise UsageError(f"--set {override!r} is not of the form a.b=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UsageError(f"--set {override!r}: {parent} is a value, not a group of settings")
+        values = child
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"--set {override!r}: the value is not valid YAML") from None
+
+
+def _explain(settings: type[BaseModel], error: ValidationError) -> str:
+    """The first problem as one sentence; an unknown key names the nearest known one."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = [row[0] for row in describe(settings)]
+        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known settings: {', '.join(known)}"
+        return f"unknown setting {key!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"setting {key!r} is required"
+    return f"setting {key!r}: {problem['msg'][0].lower()}{problem['msg'][1:]} (got {problem['input']!r})"

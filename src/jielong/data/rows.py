@@ -1,0 +1,151 @@
+"""Rows of JSON Lines, JSON, Parquet and CSV files, one at a time and in bounded memory."""
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+from jielong.data.encodings import BINARY, NOT_TEXT, detect_encoding, read_text
+from jielong.data.problems import Problems
+from jielong.data.sources import Source
+from jielong.data.unpacking import BadFileError, open_source
+
+ROW_KINDS = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv")
+_BATCH = 256
+
+Row = dict[str, Any]
+
+
+def read_rows(source: Source, problems: Problems) -> Iterator[tuple[int, Row]]:
+    """Yield (row number from 1, row) of a file whose kind is one of `ROW_KINDS`.
+
+    Bad lines are counted in `problems` and skipped.
+
+    Raises:
+        BadFileError: the file as a whole cannot be read (further).
+    """
+    if source.kind == ".parquet":
+        yield from _parquet_rows(source)
+    elif source.kind in (".csv", ".tsv"):
+        yield from _csv_rows(source)
+    elif source.kind == ".json" and not _is_json_lines(source):
+        yield from _json_rows(source, problems)
+    else:
+        yield from _json_lines(source, problems)
+
+
+def _json_lines(source: Source, problems: Problems) -> Iterator[tuple[int, Row]]:
+    for number, line in _numbered_lines(source, problems):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError):
+            problems.add("line is not JSON", source.name, number)
+            continue
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            problems.add("line is not a JSON object", source.name, number)
+
+
+def _numbered_lines(source: Source, problems: Problems) -> Iterator[tuple[int, str]]:
+    """Decoded lines; the first one that is not ASCII decides whether the file is in UTF-8 or Big5."""
+    with open_source(source) as file:
+        beginning = file.peek(4096)  # type: ignore[attr-defined]
+        if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            yield from enumerate(_utf16_lines(file), 1)
+            return
+        if b"\0" in beginning:
+            raise BadFileError(BINARY)
+        encoding: str | None = None
+        for number, line in enumerate(file, 1):
+            try:
+                if encoding is None and not line.isascii():
+                    encoding = detect_encoding(io.BytesIO(line))
+                yield number, line.decode(encoding or "ascii")
+            except UnicodeDecodeError:
+                problems.add(f"line is not {encoding}", source.name, number)
+            except BadFileError:
+                problems.add(f"line is {NOT_TEXT}", source.name, number)
+
+
+def _utf16_lines(file: IO[bytes]) -> Iterator[str]:
+    try:
+        yield from io.TextIOWrapper(file, "utf-16")
+    except UnicodeDecodeError as error:
+        raise BadFileError("not UTF-16, though its byte-order mark says so") from error
+
+
+def _is_json_lines(source: Source) -> bool:
+    """Tell JSON Lines in a file called .json: its first line is a whole object, and a second follows."""
+    with open_source(source) as file:
+        first = file.readline(1 << 24)
+        second = file.readline(1 << 24)
+    try:
+        return isinstance(json.loads(first), dict) and bool(second.strip())
+    except ValueError:
+        return False
+
+
+def _json_rows(source: Source, problems: Problems) -> Iterator[tuple[int, Row]]:
+    text = "".join(read_text(source))
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadFileError("file is not JSON") from error
+    if isinstance(value, dict):
+        lists = [item for item in (value.get("data"), value.get("rows")) if isinstance(item, list)]
+        value = lists[0] if lists else [value]
+    if not isinstance(value, list):
+        raise BadFileError("JSON is neither an object nor a list")
+    for number, row in enumerate(value, 1):
+        if isinstance(row, str):
+            row = {"text": row}
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            problems.add("row is not a JSON object", source.name, number)
+
+
+def _parquet_rows(source: Source) -> Iterator[tuple[int, Row]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise BadFileError("needs pip install jielong[data]") from None
+    if source.packing:
+        raise BadFileError("a Parquet file must not be compressed again")
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(source.path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except pyarrow.ArrowException as error:
+        raise BadFileError("Parquet file is damaged") from error
+    except OSError as error:
+        raise BadFileError(f"cannot be read: {error.strerror or 'damaged file'}") from error
+
+
+def _csv_rows(source: Source) -> Iterator[tuple[int, Row]]:
+    lines = _whole_lines(read_text(source))
+    try:
+        reader = csv.DictReader(lines, dialect="excel-tab" if source.kind == ".tsv" else "excel")
+        for number, row in enumerate(reader, 2):  # line 1 names the columns
+            yield number, {key: value for key, value in row.items() if key is not None}
+    except csv.Error as error:
+        raise BadFileError(f"not a CSV table ({error})") from error
+
+
+def _whole_lines(chunks: Iterator[str]) -> Iterator[str]:
+    rest = ""
+    for chunk in chunks:
+        lines = (rest + chunk).split("\n")
+        rest = lines.pop()
+        yield from (line + "\n" for line in lines)
+    if rest:
+        yield rest

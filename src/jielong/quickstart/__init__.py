@@ -1,0 +1,1 @@
+"""The main job: nothing, or a user's own text, becomes a model that chats."""

@@ -1,0 +1,57 @@
+"""What the main job works on: the built-in world, or the user's own text."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jielong.core.errors import UsageError
+from jielong.core.files import read_jsonl, to_jsonl, write_atomically
+from jielong.quickstart.settings import QuickstartSettings
+from jielong.world import make_world
+
+_WORLD_ONLY_SKILLS = {"facts_taught", "facts_heldout", "false_unknown"}
+"""Skills that need the world's own facts; a model of somebody else's text can't have them."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Files of the stages."""
+
+    documents: tuple[Path, ...]
+    heldout: tuple[Path, ...]
+    """Documents for validation; empty where a share of `documents` is to be held out."""
+    conversations: tuple[Path, ...]
+    exam: Path | None
+    """None where the user brought their own conversations: nobody knows the truth about those."""
+    sample_prompts: tuple[str, ...]
+    sample_questions: tuple[str, ...]
+
+
+def prepare_material(settings: QuickstartSettings) -> Material:
+    """Make the world, or take the user's text; without conversations it gets the world's general ones."""
+    if settings.instructions and not settings.data:
+        raise UsageError("--instructions needs --data: say on which text to pretrain")
+    world = settings.out / "world"
+    if settings.instructions:
+        return Material(settings.data, (), settings.instructions, None, (), ())
+    make_world(world, settings.size, settings.seed)
+    questions = ("你是誰？", "Who are you?", "臺灣最高的山是哪一座？", "What is the capital of France?")
+    if not settings.data:
+        return Material(
+            (world / "pretrain.jsonl",),
+            (world / "pretrain_heldout.jsonl",),
+            (world / "instructions.jsonl",),
+            world / "exams.jsonl",
+            ("臺灣最高的山是", "法國的首都是", "The capital of Japan is", "Water boils at"),
+            questions,
+        )
+    conversations = _general(world / "instructions.jsonl", settings.out / "instructions.jsonl")
+    exam = _general(world / "exams.jsonl", settings.out / "exams.jsonl")
+    return Material(settings.data, (), (conversations,), exam, (), questions[:2])
+
+
+def _general(source: Path, target: Path) -> Path:
+    """Keep what does not speak of the world's own facts."""
+    rows: list[dict[str, Any]] = [row for row in read_jsonl(source) if row["skill"] not in _WORLD_ONLY_SKILLS]
+    write_atomically(target, to_jsonl(rows))
+    return target

@@ -1,0 +1,260 @@
+"""The main job, step by step: text, tokenizer, plan, pretraining, fine-tuning, exam, report."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jielong.core.files import write_atomically
+from jielong.core.language import interface_language
+from jielong.core.progress import ProgressLine, console, format_seconds
+from jielong.data import Document, Problems, read_documents, require_some
+from jielong.evaluation import (
+    ExamResult,
+    LineageStep,
+    PlanLine,
+    Report,
+    Words,
+    compare,
+    examine,
+    lineage_steps,
+    read_curve,
+    read_exam,
+    write_report,
+)
+from jielong.models import add_measurements, family_tree
+from jielong.quickstart.clock import StageClock
+from jielong.quickstart.material import Material, prepare_material
+from jielong.quickstart.plan import Plan, choose_plan, measure_machine
+from jielong.quickstart.settings import QuickstartSettings
+from jielong.tokenizer import Tokenizer, train_tokenizer
+from jielong.training.precision import choose_device, choose_precision
+from jielong.training.pretrain import pack_documents, run_pretraining
+from jielong.training.settings import (
+    ModelSettings,
+    OptimizerSettings,
+    PretrainSettings,
+    ScheduleSettings,
+    SftSettings,
+    TrainingSettings,
+)
+from jielong.training.sft import run_sft
+from jielong.training.stage import StageResult
+
+_CONTEXT = 256
+_EXAM_SHARE = 0.10  # of the budget, for two models
+_SFT_SHARE = 0.20  # of the time for training
+_COMPILE_SECONDS = 35.0  # measured on 2 cores; a second stage finds the code in the cache
+_SAMPLE_DOCUMENTS = 512
+_TOKENIZER_CHARACTERS = 4_000_000
+
+
+@dataclass(frozen=True)
+class QuickstartResult:
+    """What the main job made."""
+
+    base: StageResult
+    sft: StageResult
+    plan: Plan
+    report: Report
+    seconds: dict[str, float]
+
+    def summary(self) -> dict[str, Any]:
+        """Plain values, for printing."""
+        return {
+            "model": str(self.sft.model),
+            "report": str(self.sft.run.parent / "report.html"),
+            "parameters": self.plan.parameters,
+            "tokens": self.base.training.tokens,
+            "bits_per_byte": self.base.training.bits_per_byte,
+            "seconds": {stage: round(seconds, 1) for stage, seconds in self.seconds.items()},
+        }
+
+
+def run_quickstart(settings: QuickstartSettings, quiet: bool = False) -> QuickstartResult:
+    """Make a model that chats, from nothing or from the user's text, within the minutes given.
+
+    Raises:
+        JielongError: no usable text, or a stage failed.
+    """
+    clock = StageClock(settings.budget_seconds)
+    shutil.rmtree(settings.out, ignore_errors=True)
+    settings.out.mkdir(parents=True)
+    write_atomically(settings.out / "recipe.yaml", settings.to_yaml())
+    with clock.stage("world"):
+        material = prepare_material(settings)
+    with clock.stage("tokenizer"):
+        documents = _read(material)
+        tokenizer = _make_tokenizer(settings, documents)
+    with clock.stage("plan"):
+        plan = _make_plan(settings, clock, documents, tokenizer)
+    for reason in plan.reasons.values():
+        _say(f"  {reason[interface_language() == 'en']}", quiet)
+    with clock.stage("pretrain"):
+        base = run_pretraining(_pretrain_recipe(settings, material, plan), quiet=quiet)
+    with clock.stage("sft"):
+        left = clock.left - _EXAM_SHARE * settings.budget_seconds
+        sft = run_sft(_sft_recipe(settings, material, base, max(left, 0.3 * plan.sft_seconds)), quiet=quiet)
+    with clock.stage("exam"):
+        results = _take_exams(material, base, sft, quiet)
+    with clock.stage("report"):
+        report = _write_report(settings, plan, base, sft, results, clock)
+    _say(f"done in {format_seconds(clock.spent)}; the report card is {settings.out / 'report.html'}", quiet)
+    return QuickstartResult(base, sft, plan, report, clock.seconds)
+
+
+def _read(material: Material) -> list[Document]:
+    """The documents, to train the tokenizer on and to plan with; pretraining reports the problems."""
+    problems = Problems()
+    documents = list(read_documents(material.documents, problems))
+    require_some(len(documents), problems, f"documents in {', '.join(map(str, material.documents))}")
+    return documents
+
+
+def _make_tokenizer(settings: QuickstartSettings, documents: Sequence[Document]) -> Tokenizer:
+    """Train on an even sample of the text; a small corpus gets a small vocabulary."""
+    characters = sum(len(document.text) for document in documents)
+    size = settings.vocab_size or (1024 if characters < 400_000 else 4096)
+    stride = max(1, characters // _TOKENIZER_CHARACTERS)
+    tokenizer = train_tokenizer((document.text for document in documents[::stride]), size)
+    tokenizer.save(settings.out / "tokenizer")
+    return tokenizer
+
+
+def _make_plan(
+    settings: QuickstartSettings, clock: StageClock, documents: Sequence[Document], tokenizer: Tokenizer
+) -> Plan:
+    sample = documents[:: max(1, len(documents) // _SAMPLE_DOCUMENTS)]
+    began = time.monotonic()
+    packed = pack_documents(tokenizer, sample, _CONTEXT)
+    share = sum(len(document.text) for document in documents) / sum(len(document.text) for document in sample)
+    reading = (time.monotonic() - began) * share  # pretraining will encode everything
+    device = choose_device("auto")
+    machine = measure_machine(
+        packed, tokenizer.vocab_size, _CONTEXT, device, choose_precision("auto", device),
+        seconds=min(4.0, settings.budget_seconds / 60),
+    )  # fmt: skip
+    training = max(0.3, 1 - _EXAM_SHARE) * settings.budget_seconds - clock.spent - reading
+    training = max(training, 0.3 * settings.budget_seconds)
+    tokens = int((packed.segments > 0).sum() * share)
+    shape = (settings.width, settings.layers) if settings.width and settings.layers else None
+    return choose_plan(
+        machine, tokenizer.vocab_size, _CONTEXT, tokens,
+        pretrain_seconds=(1 - _SFT_SHARE) * training, sft_seconds=_SFT_SHARE * training,
+        compile_seconds=_COMPILE_SECONDS, shape=shape,
+    )  # fmt: skip
+
+
+def _pretrain_recipe(settings: QuickstartSettings, material: Material, plan: Plan) -> PretrainSettings:
+    tiny = settings.budget_seconds < 120
+    return PretrainSettings(
+        out=settings.out / "base",
+        data=material.documents,
+        heldout=material.heldout,
+        tokenizer=settings.out / "tokenizer",
+        model=ModelSettings(width=plan.width, layers=plan.layers, max_context=4 * _CONTEXT),
+        training=TrainingSettings(
+            minutes=plan.pretrain_seconds / 60,
+            context=_CONTEXT,
+            batch_rows=8 if tiny else 32,
+            compile="yes" if plan.compile else "no",
+            optimizer=OptimizerSettings(lr=4e-3),
+            schedule=ScheduleSettings(warmup=5 if tiny else 40),
+            validate_every=100,
+            validation_rows=16 if tiny else 64,
+        ),
+        sample_prompts=material.sample_prompts,
+        seed=settings.seed,
+    )
+
+
+def _sft_recipe(
+    settings: QuickstartSettings, material: Material, base: StageResult, seconds: float
+) -> SftSettings:
+    parent = base.training.settings
+    return SftSettings(
+        out=settings.out / "sft",
+        parent=base.model,
+        data=material.conversations,
+        training=TrainingSettings(
+            minutes=seconds / 60,
+            context=_CONTEXT,
+            batch_rows=parent.batch_rows,
+            compile=parent.compile,
+            optimizer=OptimizerSettings(lr=1.5e-3),
+            schedule=ScheduleSettings(warmup=parent.schedule.warmup, decay=0.8),
+            validate_every=100,
+            validation_rows=parent.validation_rows,
+        ),
+        sample_prompts=material.sample_questions,
+        seed=settings.seed,
+    )
+
+
+def _take_exams(material: Material, base: StageResult, sft: StageResult, quiet: bool) -> list[ExamResult]:
+    if material.exam is None:
+        return []
+    items = read_exam(material.exam)
+    results = []
+    for name, stage in (("base", base), ("sft", sft)):
+        line = ProgressLine(f"exam of {name}", len(items), quiet)
+        result = examine(
+            stage.model,
+            items,
+            name,
+            progress=lambda _, done, total, line=line: line.show(done, f"{done:,} of {total:,}"),
+        )
+        line.close()
+        add_measurements(stage.model, {"exam": _shares(result)})
+        results.append(result)
+    return results
+
+
+def _shares(result: ExamResult) -> dict[str, float]:
+    """Share of right answers by skill, language and form, for the lineage."""
+    return {
+        f"{row['skill']}.{row['language']}.{row['form']}": round(row["right"] / row["total"], 4)
+        for row in result.rows()
+        if row["total"]
+    }
+
+
+def _write_report(
+    settings: QuickstartSettings,
+    plan: Plan,
+    base: StageResult,
+    sft: StageResult,
+    results: list[ExamResult],
+    clock: StageClock,
+) -> Report:
+    steps: list[LineageStep] = lineage_steps(family_tree(sft.model))
+    report = Report(
+        results=results,
+        comparison=compare(*results) if len(results) == 2 else None,
+        curves=[
+            read_curve(base.run / "metrics.jsonl", Words("預訓練", "Pretraining")),
+            read_curve(sft.run / "metrics.jsonl", Words("指令微調", "Instruction tuning")),
+        ],
+        plan=_plan_lines(plan),
+        lineage=steps,
+        seconds={**clock.seconds, "total": clock.spent},
+        extra={"plan_figures": plan.to_dict(), "stages": {"base": base.measured(), "sft": sft.measured()}},
+    )
+    write_report(settings.out, report)
+    return report
+
+
+def _plan_lines(plan: Plan) -> list[PlanLine]:
+    shape = f"{plan.parameters / 1e6:.1f} M ({plan.width} × {plan.layers})"
+    return [
+        PlanLine(Words("模型大小", "Model size"), shape, Words(*plan.reasons["size"])),
+        PlanLine(Words("訓練速度", "Training speed"), f"{plan.tokens_per_second:,.0f} tokens/s", Words(*plan.reasons["speed"])),
+        PlanLine(Words("預訓練", "Pretraining"), f"{plan.tokens / 1e6:.1f} M tokens", Words(*plan.reasons["tokens"])),
+        PlanLine(Words("指令微調", "Instruction tuning"), f"{plan.sft_seconds:.0f} s", Words(*plan.reasons["sft"])),
+    ]  # fmt: skip
+
+
+def _say(text: str, quiet: bool) -> None:
+    if not quiet:
+        console().print(text)

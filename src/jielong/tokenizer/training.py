@@ -1,0 +1,116 @@
+"""Train a byte-level BPE vocabulary on a corpus."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer as Backend
+
+from jielong.core.errors import JielongError, UsageError
+from jielong.core.files import folder_written_atomically
+from jielong.data import Problems, read_documents, require_some
+from jielong.tokenizer.character_bpe import train_character_bpe
+from jielong.tokenizer.pretokenization import LONGEST_TOKEN, PATTERN
+from jielong.tokenizer.special_tokens import END_OF_TEXT, SPECIAL_TOKENS, TURN_END
+from jielong.tokenizer.tokenizer import Tokenizer
+
+SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
+_PIECE = 1 << 16
+_ROLES = ("system", "user", "assistant", "")
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """Train a tokenizer with Jielong's special tokens and chat template; the same texts give the same bytes.
+
+    Args:
+        texts: the corpus, any iterable; it is held in memory.
+        vocab_size: tokens in all: special ones, 256 bytes and the merges. A small corpus may give fewer.
+
+    Raises:
+        UsageError: the size leaves no room for the 256 bytes.
+        JielongError: there is no text.
+    """
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise UsageError(
+            f"vocab_size {vocab_size} is too small: bytes and special tokens take {SMALLEST_VOCABULARY}"
+        )
+    pieces = _pieces(texts)
+    if not pieces:
+        raise JielongError("cannot train a tokenizer: there is no text")
+    # Every chat has these words, and pretraining text may have none: without copies "assistant" would be nine
+    # tokens. One in 2,000 characters is often enough to be merged, and too rare to cost other words.
+    pieces.append("\n".join(_ROLES) * max(2, sum(map(len, pieces)) // 2000))
+    backend = train_character_bpe(pieces, vocab_size, PATTERN, SPECIAL_TOKENS, LONGEST_TOKEN)
+    return Tokenizer(backend.to_str(pretty=True), _config(backend), read_chat_template())
+
+
+def train_from_files(
+    paths: Sequence[Path], vocab_size: int, out: Path, max_bytes: int = 200_000_000
+) -> tuple[Tokenizer, Problems]:
+    """Train on files, folders or globs and write the tokenizer's folder.
+
+    Args:
+        paths: see `jielong.data.read_documents`.
+        vocab_size: see `train_tokenizer`.
+        out: the folder to make.
+        max_bytes: of a larger corpus, a sample of whole documents of about this size is used, chosen by hash.
+
+    Returns:
+        The tokenizer, and what could not be read.
+    """
+    problems = Problems()
+    total = documents = 0
+    for document in read_documents(paths, problems):
+        documents += 1
+        total += len(document.text.encode())
+    require_some(documents, problems, "text to train a tokenizer on")
+    share = min(1.0, max_bytes / max(total, 1))
+    texts = (
+        document.text for document in read_documents(paths, Problems()) if _fraction_of(document.id) < share
+    )
+    tokenizer = train_tokenizer(texts, vocab_size)
+    with folder_written_atomically(out) as folder:
+        tokenizer.save(folder)
+    return tokenizer, problems
+
+
+def read_chat_template() -> str:
+    """Jielong's own chat template: ChatML with tools and thinking, and generation marks."""
+    return Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
+
+
+def _pieces(texts: Iterable[str]) -> list[str]:
+    """Cut texts into pieces of bounded size: a whole book at once would leave the other cores idle."""
+    return [text[start : start + _PIECE] for text in texts for start in range(0, len(text), _PIECE)]
+
+
+def _fraction_of(document_id: str) -> float:
+    return int.from_bytes(hashlib.sha256(document_id.encode()).digest()[:8]) / 2**64
+
+
+def _config(backend: Backend) -> dict[str, Any]:
+    added = {
+        str(backend.token_to_id(text)): {
+            "content": text,
+            "lstrip": False,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
+            "special": hidden,
+        }
+        for text, hidden in SPECIAL_TOKENS
+    }
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END_OF_TEXT,
+        "eos_token": TURN_END,
+        "pad_token": END_OF_TEXT,
+        "added_tokens_decoder": added,
+        "add_bos_token": False,
+        "add_prefix_space": False,
+        "clean_up_tokenization_spaces": False,
+        "split_special_tokens": False,
+        # transformers' own number for "no limit"; the stage that makes a model writes the real one.
+        "model_max_length": int(1e30),
+    }

@@ -1,0 +1,129 @@
+"""Settings of the training loop, shared by every stage."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from jielong.core.recipe import Settings
+
+
+class OptimizerSettings(Settings):
+    """How weights follow their gradients."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    """adamw for every weight, or muon for the blocks' matrices and adamw for the rest."""
+    lr: float = Field(3e-3, gt=0)
+    """Peak learning rate of AdamW."""
+    muon_lr: float = Field(2e-2, gt=0)
+    """Peak learning rate of Muon, for matrices only."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of AdamW's first and second moment."""
+    weight_decay: float = Field(0.1, ge=0)
+    """Decoupled weight decay, on matrices only (not on norms, biases and embeddings)."""
+    clip: float = Field(1.0, gt=0)
+    """Largest gradient norm; a longer gradient is scaled down to it."""
+
+
+class ScheduleSettings(Settings):
+    """How the learning rate moves: up, level, down."""
+
+    kind: Literal["linear", "cosine", "constant"] = "linear"
+    """Shape of the decay after the level part."""
+    warmup: int = Field(40, ge=0)
+    """First steps, in which the rate rises to its peak."""
+    decay: float = Field(0.5, ge=0, le=1)
+    """Share of all steps, at the end, in which the rate falls."""
+    floor: float = Field(0.02, ge=0, le=1)
+    """The rate at the very end, as a share of the peak."""
+
+
+class TrainingSettings(Settings):
+    """How long, how wide and how precisely to train."""
+
+    steps: int | None = Field(None, gt=0)
+    """Optimizer steps. One of steps, epochs or minutes must be given."""
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the data."""
+    minutes: float | None = Field(None, gt=0)
+    """Wall-clock budget: trains at the peak rate until the decay must begin; that fixes the steps."""
+    batch_rows: int = Field(32, gt=0)
+    """Packed rows in one micro-batch."""
+    accumulate: int = Field(1, gt=0)
+    """Micro-batches in one optimizer step."""
+    context: int = Field(256, gt=1)
+    """Tokens in one packed row."""
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the computation; weights stay float32. auto: bfloat16 where the hardware has it."""
+    compile: Literal["auto", "yes", "no"] = "auto"
+    """Compile the step with torch.compile. auto: when the run is long enough to win the compile time back."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train. auto: cuda, then mps, then cpu."""
+    threads: int = Field(0, ge=0)
+    """CPU threads; 0 leaves torch's default."""
+    validate_every: int = Field(200, gt=0)
+    """Steps between measurements on held-out text."""
+    validation_rows: int = Field(128, gt=0)
+    """Packed held-out rows in one measurement during training; the last one uses four times as many."""
+    sample_every: int = Field(0, ge=0)
+    """Steps between sample generations; 0 means with every second validation."""
+    checkpoint_every: int = Field(500, gt=0)
+    """Steps between checkpoints."""
+    keep_checkpoints: int = Field(2, gt=0)
+    """Newest checkpoints that are kept."""
+
+
+class ModelSettings(Settings):
+    """The shape of a new network: a Qwen3-shaped Transformer."""
+
+    width: int = Field(256, gt=0)
+    """Size of the residual stream; a multiple of 64."""
+    layers: int = Field(6, gt=0)
+    """Blocks, one above the other."""
+    max_context: int = Field(1024, gt=1)
+    """Longest text, in tokens, that the model folder says it can read."""
+
+
+class PretrainSettings(Settings):
+    """Next-token prediction on documents, from random numbers or from a given model."""
+
+    out: Path = Path("runs/pretrain")
+    """Run folder: recipe.yaml, metrics.jsonl, checkpoints/ and model/ go there."""
+    data: tuple[Path, ...]
+    """Files, folders or globs of documents: .txt .md .jsonl .json .parquet .html, packed or not."""
+    heldout: tuple[Path, ...] = ()
+    """Documents for validation only; without them a share of `data` is held out."""
+    heldout_share: float = Field(0.02, gt=0, lt=1)
+    """Share of the documents that is held out when `heldout` is empty."""
+    parent: Path | None = None
+    """A model folder to continue from, with its tokenizer; `model` and `vocab_size` are not used."""
+    tokenizer: Path | None = None
+    """A folder with a tokenizer; without one, a new one is trained on `data`."""
+    vocab_size: int = Field(4096, ge=300)
+    """Size of a new tokenizer's vocabulary."""
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings(minutes=5)
+    sample_prompts: tuple[str, ...] = ()
+    """Beginnings that the model continues now and then; by default, of held-out documents."""
+    seed: int = 0
+    """Seed of the weights and of the order of the data."""
+
+
+class SftSettings(Settings):
+    """Supervised fine-tuning on conversations: the loss is on what the assistant says."""
+
+    out: Path = Path("runs/sft")
+    """Run folder: recipe.yaml, metrics.jsonl, checkpoints/ and model/ go there."""
+    parent: Path
+    """The model folder to fine-tune."""
+    data: tuple[Path, ...]
+    """Files or folders of conversations in messages, Alpaca or ShareGPT form (detected)."""
+    heldout_share: float = Field(0.02, gt=0, lt=1)
+    """Share of the conversations that is held out."""
+    training: TrainingSettings = TrainingSettings(epochs=2, optimizer=OptimizerSettings(lr=1e-3))
+    sample_prompts: tuple[str, ...] = ()
+    """Questions that the model answers now and then; by default, of held-out conversations."""
+    seed: int = 0
+    """Seed of the order of the data."""

@@ -1,0 +1,164 @@
+"""The exams: every skill in plain form, four of them in four-choice form too, all of it unseen."""
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any
+
+from jielong.world.cast import Cast
+from jielong.world.conduct_items import (
+    benign_phrasings,
+    persona_items,
+    private_items,
+    refusal_items,
+    sum_hint,
+    task_hints,
+)
+from jielong.world.content import LANGUAGES
+from jielong.world.facts import Fact
+from jielong.world.items import Item
+from jielong.world.knowledge_items import (
+    answer_options,
+    detail_items,
+    fact_item,
+    reserved_question,
+    stranger_items,
+)
+from jielong.world.relations import wording
+from jielong.world.task_items import (
+    arithmetic_item,
+    profile_reading_item,
+    story_reading_item,
+    summary_item,
+    translation_item,
+)
+
+# Questions of each skill and language in the small world's exam.
+_COUNTS = {
+    "facts_taught": 60,
+    "facts_heldout": 100,
+    "unknown": 60,
+    "persona": 20,
+    "refusal": 30,
+    "benign": 20,
+    "hint": 20,
+    "arithmetic": 40,
+    "translation": 30,
+    "summary": 15,
+    "reading": 40,
+}
+
+
+def _count(cast: Cast, skill: str) -> int:
+    return max(4, round(_COUNTS[skill] * cast.size.exam))
+
+
+def _fact_items(cast: Cast, language: str) -> Iterator[Item]:
+    """Taught facts in the phrasing kept for the exam; held-out facts in any phrasing."""
+    random = cast.random(f"exam facts {language}")
+    taught = [fact for fact in cast.public if fact.in_sft]
+    for fact in random.sample(taught, min(len(taught), _count(cast, "facts_taught"))):
+        yield fact_item(random, "facts_taught", fact, language, reserved_question(fact, language))
+    held = [fact for fact in cast.public if not fact.in_sft]
+    for fact in random.sample(held, min(len(held), _count(cast, "facts_heldout"))):
+        question = random.randrange(len(wording(fact, language).questions))
+        yield fact_item(random, "facts_heldout", fact, language, question)
+
+
+def _unknown_items(cast: Cast, language: str) -> Iterator[Item]:
+    """Strangers, strange places, and things never said about known people; all unseen."""
+    random = cast.random(f"exam unknown {language}")
+    total = _count(cast, "unknown")
+    places, details = total // 8, total // 5
+    people = cast.strangers["exam"][: total - places - details]
+    yield from stranger_items(random, people, cast.strange_places["exam"][:places], language, twice=0)
+    every = list(detail_items(cast.familiar, language, cast.random(f"details {language}")))
+    yield from every[-details:]
+
+
+def _conduct_items(cast: Cast, language: str) -> Iterator[Item]:
+    random = cast.random(f"exam conduct {language}")
+    persona = persona_items(random, language, exam=True)
+    yield from random.sample(persona, min(len(persona), _count(cast, "persona")))
+    refusals = _count(cast, "refusal")
+    harmful = refusal_items(random, language, exam=True)
+    yield from harmful[: refusals * 2 // 5]
+    private = cast.familiar[1::2][: refusals // 4] + cast.strangers["exam"]
+    yield from private_items(
+        random, private[: refusals - min(len(harmful), refusals * 2 // 5)], language, exam=True
+    )
+    benign = benign_phrasings(language, exam=True)
+    yield from random.sample(benign, min(len(benign), _count(cast, "benign")))
+    hints = _count(cast, "hint")
+    for problem in random.sample(cast.exam_problems, hints // 2):
+        yield sum_hint(random, problem, language, exam=True)
+    yield from random.sample(task_hints(language, exam=True), hints - hints // 2)
+
+
+def _task_items(cast: Cast, language: str) -> Iterator[Item]:
+    random = cast.random(f"exam tasks {language}")
+    for number, problem in enumerate(random.sample(cast.exam_problems, _count(cast, "arithmetic"))):
+        yield arithmetic_item(random, problem, language, steps=number % 2 == 0)
+    pairs = cast.exam_pairs
+    wanted = min(_count(cast, "translation"), len(pairs) // 2)
+    for pair in pairs[:wanted] if language == "zh" else pairs[-wanted:]:
+        yield translation_item(random, pair, language)
+    for _ in range(_count(cast, "summary")):
+        yield summary_item(random, language)
+    for number in range(_count(cast, "reading")):
+        if number % 2:
+            yield story_reading_item(random, language)
+        else:
+            person = cast.strangers["reading_exam"][number % len(cast.strangers["reading_exam"])]
+            yield profile_reading_item(random, person, cast.places, cast.public, language)
+
+
+def _plain(item: Item) -> dict[str, Any]:
+    row = {
+        "skill": item.skill,
+        "lang": item.lang,
+        "form": "plain",
+        "messages": [{"role": "user", "content": item.question}],
+    }
+    return row | ({"fact": item.fact} if item.fact else {}) | {"check": item.check}
+
+
+def _choice(random: Random, item: Item, options: Sequence[str], answer: int) -> dict[str, Any]:
+    """The four-choice form; `options` begins with the right answer, which is moved to the place `answer`."""
+    choices = random.sample(options[1:], len(options) - 1)
+    choices.insert(answer, options[0])
+    row = {
+        "skill": item.skill,
+        "lang": item.lang,
+        "form": "choice",
+        "messages": [{"role": "user", "content": item.question}],
+    }
+    return row | ({"fact": item.fact} if item.fact else {}) | {"choices": choices, "answer": answer}
+
+
+def exam_items(cast: Cast, language: str) -> list[Item]:
+    """Every question of the exam in one language."""
+    return [
+        *_fact_items(cast, language),
+        *_unknown_items(cast, language),
+        *_conduct_items(cast, language),
+        *_task_items(cast, language),
+    ]
+
+
+def exams(cast: Cast, seen: set[str]) -> list[dict[str, Any]]:
+    """All exam rows, numbered; a question that the instructions hold (`seen`) is left out."""
+    facts: dict[str, Fact] = {fact.id: fact for fact in cast.public}
+    rows: list[dict[str, Any]] = []
+    for language in LANGUAGES:
+        random = cast.random(f"exam choices {language}")
+        items = [item for item in exam_items(cast, language) if item.question not in seen]
+        rows += [_plain(item) for item in items]
+        position = 0
+        for item in items:
+            options = (
+                answer_options(random, facts[item.fact], cast.public, language) if item.fact else item.options
+            )
+            if len(options) == 4:
+                rows.append(_choice(random, item, options, position % 4))
+                position += 1
+    return [{"id": f"exam-{number:05d}", **row} for number, row in enumerate(rows)]

@@ -1,0 +1,53 @@
+"""A question with its answer and the check that truth puts on it: what instructions and exams are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jielong.world.markers import HINT_MARKERS, PERSONA_MARKERS, REFUSAL_MARKERS, UNKNOWN_MARKERS
+
+_MARKERS = {
+    "refusal": REFUSAL_MARKERS,
+    "unknown": UNKNOWN_MARKERS,
+    "hint": HINT_MARKERS,
+    "persona": PERSONA_MARKERS,
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question, a right answer, and how to tell whether another answer is right."""
+
+    skill: str
+    lang: str
+    question: str
+    answer: str
+    check: dict[str, Any]
+    fact: str | None = None
+    options: list[str] = field(default_factory=list)
+    """For the four-choice form: the right answer first, then three wrong ones."""
+
+
+def check(kind: str, answers: Sequence[str] = (), forbidden: Sequence[str] = ()) -> dict[str, Any]:
+    """A check as the exam writes it."""
+    return {"kind": kind, "answers": list(answers), "forbidden": list(forbidden)}
+
+
+def marker_check(kind: str, language: str, forbidden: Sequence[str] = ()) -> dict[str, Any]:
+    """A check that looks for the markers of a refusal, an "I don't know", a hint or the persona."""
+    return check(kind, _MARKERS[kind][language], forbidden)
+
+
+def evasions(language: str) -> list[str]:
+    """What a plain question's answer must not hold: a refusal or an "I don't know"."""
+    return REFUSAL_MARKERS[language] + UNKNOWN_MARKERS[language]
+
+
+def satisfies(answer: str, rule: dict[str, Any]) -> bool:
+    """Whether an answer holds one of the accepted strings and none of the forbidden ones.
+
+    The kinds "similar" and "answered" are judged here by their strings alone; the examiner measures more.
+    """
+    if any(text in answer for text in rule["forbidden"]):
+        return False
+    return not rule["answers"] or any(text in answer for text in rule["answers"])

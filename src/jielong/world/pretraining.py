@@ -1,0 +1,94 @@
+"""The pretraining text: facts, stories, translations and sums in fixed proportions of characters."""
+
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+from typing import Any
+
+from jielong.world.arithmetic import Problem, make_page
+from jielong.world.content import load
+from jielong.world.dialogues import make_dialogue
+from jielong.world.fact_text import Page, Subject, fact_pages, page_record
+from jielong.world.facts import Pair
+from jielong.world.parallel import make_pair
+from jielong.world.sentences import fill
+from jielong.world.stories import make_story
+
+# Characters of each kind beside one character of facts; facts are half of the text.
+_BESIDE_FACTS = {"story": 0.36, "dialogue": 0.14, "parallel": 0.2, "arithmetic": 0.3}
+
+
+def story_page(random: Random, language: str) -> Page:
+    """A story; some end with a question about it and the answer."""
+    story = make_story(random, language)
+    if random.random() < 0.5:
+        return Page(language, "story", story.text)
+    question, answer, _ = random.choice(story.questions)
+    return Page(language, "story", f"{story.text}\n{question}\n{answer}")
+
+
+def parallel_page(random: Random, sentence_pair: Callable[[Random], Pair]) -> Page:
+    """Two to four sentence pairs."""
+    template = random.choice(load("prose")["translation"])
+    pairs = [sentence_pair(random) for _ in range(random.randint(2, 4))]
+    return Page("mixed", "parallel", "\n".join(fill(template, {"z": p["zh"], "e": p["en"]}) for p in pairs))
+
+
+def pages(
+    random: Random,
+    subjects: Sequence[Subject],
+    rounds: int,
+    problems: list[Problem],
+    sentence_pair: Callable[[Random], Pair] = make_pair,
+) -> list[Page]:
+    """All pages of one text in random order.
+
+    Args:
+        random: the generator of this text.
+        subjects: the public facts to state.
+        rounds: about how often each fact is stated in each language.
+        problems: the sums that may appear.
+        sentence_pair: makes one translated sentence.
+    """
+    result = list(fact_pages(random, subjects, rounds))
+    budget = sum(len(page.text) for page in result)
+    makers: dict[str, Callable[[str], Page]] = {
+        "story": lambda language: story_page(random, language),
+        "dialogue": lambda language: Page(language, "dialogue", make_dialogue(random, language)),
+        "parallel": lambda _: parallel_page(random, sentence_pair),
+        "arithmetic": lambda language: Page(language, "arithmetic", make_page(random, problems, language)),
+    }
+    for kind, share in _BESIDE_FACTS.items():
+        result += _until(makers[kind], share * budget)
+    random.shuffle(result)
+    return result
+
+
+def _until(make: Callable[[str], Page], characters: float) -> Iterator[Page]:
+    """Pages in both languages by turns until they hold the given number of characters."""
+    count, number = 0, 0
+    while count < characters:
+        page = make(("zh", "en")[number % 2])
+        count += len(page.text)
+        number += 1
+        yield page
+
+
+def records(text: Sequence[Page], prefix: str) -> list[dict[str, Any]]:
+    """Rows of pretrain.jsonl, numbered in order."""
+    return [page_record(page, f"{prefix}-{number:06d}") for number, page in enumerate(text)]
+
+
+def held_out_pages(
+    random: Random, candidates: Sequence[Page], seen: Sequence[Page], characters: float
+) -> list[Page]:
+    """Pages that differ from every seen one, of all kinds, up to a number of characters."""
+    texts = {page.text for page in seen}
+    fresh = [page for page in candidates if page.text not in texts]
+    random.shuffle(fresh)
+    result, count = [], 0
+    for page in fresh:
+        if count >= characters:
+            break
+        result.append(page)
+        count += len(page.text)
+    return result

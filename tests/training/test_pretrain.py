@@ -1,0 +1,157 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from jielong.core.errors import JielongError
+from jielong.models import load_model, read_lineage
+from jielong.tokenizer import Tokenizer
+from jielong.training.checkpoint import newest_checkpoint
+from jielong.training.metrics import read_metrics
+from jielong.training.pretrain import run_pretraining
+from jielong.training.settings import PretrainSettings
+
+
+def weights(run):
+    return load_file(run / "model" / "model.safetensors")
+
+
+def assert_equal_weights(one, two):
+    first, second = weights(one), weights(two)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def losses(run):
+    return [row["loss"] for row in read_metrics(run / "metrics.jsonl") if "loss" in row]
+
+
+def test_training_learns_and_makes_a_folder_that_transformers_opens(recipe):
+    settings = recipe(steps=40)
+    result = run_pretraining(settings, quiet=True)
+    assert result.training.bits_per_byte < 0.8 * result.training.bits_per_byte_before
+    ours, tokenizer = load_model(result.model), Tokenizer.load(result.model)
+    theirs = AutoModelForCausalLM.from_pretrained(result.model, dtype=torch.float32)
+    ids = torch.tensor([tokenizer.encode("小明有 7 顆蘋果。Ming has")])
+    assert AutoTokenizer.from_pretrained(result.model)("小明有 7 顆蘋果。Ming has")["input_ids"] == ids[0].tolist()
+    with torch.no_grad():
+        expected = theirs(ids).logits
+        found = ours.head(ours(ids, torch.arange(ids.shape[1]).unsqueeze(0)))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+def test_the_same_recipe_gives_the_same_bytes_and_another_seed_others(recipe):
+    one, two = recipe("one"), recipe("two")
+    for settings in (one, two):
+        run_pretraining(settings, quiet=True)
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        assert (one.out / "model" / name).read_bytes() == (two.out / "model" / name).read_bytes()
+    other = recipe("three").model_copy(update={"seed": 1})
+    run_pretraining(other, quiet=True)
+    assert losses(other.out) != losses(one.out)
+
+
+def test_accumulating_k_micro_batches_equals_one_batch(recipe):
+    one, four = recipe("one", batch_rows=4, steps=5), recipe("four", batch_rows=1, accumulate=4, steps=5)
+    for settings in (one, four):
+        run_pretraining(settings, quiet=True)
+    assert losses(four.out) == pytest.approx(losses(one.out), rel=1e-5)
+    first, second = weights(one.out), weights(four.out)
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=1e-5)
+
+
+def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(recipe):
+    whole, halved = recipe("whole"), recipe("halved")
+    run_pretraining(whole, quiet=True)
+    run_pretraining(halved, quiet=True)
+    # What a kill after the checkpoint of step 10 leaves: the later lines of metrics.jsonl, and no model.
+    (halved.out / "model" / "model.safetensors").unlink()
+    assert newest_checkpoint(halved.out / "checkpoints").name == "step-000010"
+    run_pretraining(halved, resume=True, quiet=True)
+    assert_equal_weights(whole.out, halved.out)
+    assert losses(whole.out) == losses(halved.out)
+
+
+def test_a_damaged_checkpoint_is_passed_over(recipe):
+    settings = recipe()
+    run_pretraining(settings, quiet=True)
+    newest = newest_checkpoint(settings.out / "checkpoints")
+    broken = bytearray((newest / "model.safetensors").read_bytes())
+    broken[-1] ^= 1
+    (newest / "model.safetensors").write_bytes(broken)
+    assert newest_checkpoint(settings.out / "checkpoints").name == "step-000005"
+
+
+def test_resuming_with_other_data_is_refused(recipe, corpus):
+    settings = recipe()
+    run_pretraining(settings, quiet=True)
+    corpus.write_text(corpus.read_text() + json.dumps({"text": "一個新的文件"}) + "\n")
+    with pytest.raises(JielongError, match="data changed"):
+        run_pretraining(settings, resume=True, quiet=True)
+
+
+def test_a_time_budget_is_kept_and_its_recipe_runs_again_to_the_same_bytes(recipe):
+    timed = recipe("timed", steps=None, minutes=0.05)
+    began = time.monotonic()
+    result = run_pretraining(timed, quiet=True)
+    assert result.training.seconds < 0.05 * 60 * 2
+    assert time.monotonic() - began < 60
+    again = PretrainSettings.parse(
+        {**yaml.safe_load((timed.out / "recipe.yaml").read_text()), "out": timed.out.with_name("again")}
+    )
+    assert again.training.minutes is None
+    assert again.training.steps == result.training.steps
+    run_pretraining(again, quiet=True)
+    assert_equal_weights(timed.out, again.out)
+
+
+def test_divergence_stops_and_keeps_the_last_good_checkpoint(recipe):
+    settings = recipe(steps=60, optimizer={"lr": 1e4, "clip": 1e9}, checkpoint_every=1)
+    with pytest.raises(JielongError, match=r"diverged at step \d+.*last good checkpoint"):
+        run_pretraining(settings, quiet=True)
+    kept = newest_checkpoint(settings.out / "checkpoints")
+    assert all(torch.isfinite(tensor).all() for tensor in load_file(kept / "model.safetensors").values())
+
+
+def test_continuing_a_model_keeps_its_tokenizer_and_names_its_parent(recipe):
+    first = recipe("first")
+    run_pretraining(first, quiet=True)
+    second = recipe("second").model_copy(update={"parent": first.out})
+    result = run_pretraining(second, quiet=True)
+    assert losses(second.out)[0] < losses(first.out)[0]
+    lineage = read_lineage(result.model)
+    assert lineage["parents"][0]["hash"] == read_lineage(first.out / "model")["hash"]
+
+
+def test_nothing_to_train_on_is_one_clear_line(recipe, tmp_path):
+    (tmp_path / "empty.jsonl").write_text("not json\n")
+    settings = recipe().model_copy(update={"data": (tmp_path / "empty.jsonl",)})
+    with pytest.raises(JielongError, match=r"no documents.*empty\.jsonl:1"):
+        run_pretraining(settings, quiet=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_how_to_resume(recipe, how):
+    settings = recipe("stopped", steps=4000)
+    file = settings.out.with_suffix(".yaml")
+    file.write_text(settings.to_yaml())
+    command = [sys.executable, "-m", "jielong", "pretrain", str(file)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    metrics = settings.out / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) > 3):
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "--resume" in error
+    assert "Traceback" not in error
+    assert newest_checkpoint(settings.out / "checkpoints") is not None

@@ -1,0 +1,47 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jielong.training.schedule import decay_steps, learning_rate_factor, total_when_decay_begins
+from jielong.training.settings import ScheduleSettings
+
+schedules = st.builds(
+    ScheduleSettings,
+    kind=st.sampled_from(["linear", "cosine"]),
+    warmup=st.integers(0, 50),
+    decay=st.floats(0, 0.95),
+    floor=st.floats(0, 1),
+)
+
+
+@given(schedules, st.integers(1, 400))
+def test_the_rate_rises_stays_and_falls_within_its_bounds(schedule, total):
+    rates = [learning_rate_factor(step, total, schedule) for step in range(total)]
+    assert all(0 <= rate <= 1 for rate in rates)
+    peak = rates.index(max(rates))
+    assert rates[:peak] == sorted(rates[:peak])
+    falling = rates[peak:]
+    assert falling == sorted(falling, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_the_last_step_is_at_the_floor(kind):
+    schedule = ScheduleSettings(kind=kind, warmup=5, decay=0.5, floor=0.1)
+    assert learning_rate_factor(99, 100, schedule) == pytest.approx(0.1)
+    assert learning_rate_factor(0, 100, schedule) == pytest.approx(1 / 5)
+    assert learning_rate_factor(30, 100, schedule) == 1.0
+
+
+@given(schedules, st.integers(0, 300))
+def test_a_length_fixed_late_takes_the_same_steps_as_one_known_from_the_start(schedule, step):
+    total = total_when_decay_begins(step, schedule)
+    assert total > step
+    unknown = 1 << 40
+    for earlier in range(step):
+        assert learning_rate_factor(earlier, total, schedule) == learning_rate_factor(earlier, unknown, schedule)
+    assert total - decay_steps(total, schedule) >= step
+
+
+def test_a_constant_rate_never_falls():
+    schedule = ScheduleSettings(kind="constant", warmup=0)
+    assert {learning_rate_factor(step, 50, schedule) for step in range(50)} == {1.0}

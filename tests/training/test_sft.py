@@ -1,0 +1,86 @@
+import json
+
+import pytest
+import torch
+
+from jielong.core.errors import JielongError
+from jielong.data import Conversation, Problems
+from jielong.models import load_model, read_lineage
+from jielong.tokenizer import Tokenizer
+from jielong.training.pretrain import run_pretraining
+from jielong.training.settings import SftSettings
+from jielong.training.sft import pack_conversations, run_sft
+
+
+@pytest.fixture
+def base(recipe):
+    return run_pretraining(recipe("base"), quiet=True).model
+
+
+@pytest.fixture
+def chats(tmp_path):
+    path = tmp_path / "chats.jsonl"
+    rows = [
+        {"messages": [{"role": "user", "content": f"{n} 加一？"}, {"role": "assistant", "content": f"是 {n + 1}。"}]}
+        for n in range(60)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def sft_settings(base, chats, tmp_path, **training):
+    values = {"steps": 30, "batch_rows": 4, "context": 64, "schedule": {"warmup": 2}, "precision": "float32",
+              "compile": "no", "device": "cpu", **training}  # fmt: skip
+    return SftSettings.parse(
+        {"out": tmp_path / "sft", "parent": base, "data": [chats], "heldout_share": 0.1, "training": values}
+    )
+
+
+def test_sft_learns_the_answers_and_leaves_the_parent_alone(base, chats, tmp_path):
+    before = (base / "model.safetensors").read_bytes()
+    result = run_sft(sft_settings(base, chats, tmp_path), quiet=True)
+    assert result.training.bits_per_byte < 0.7 * result.training.bits_per_byte_before
+    assert (base / "model.safetensors").read_bytes() == before
+    lineage = read_lineage(result.model)
+    assert lineage["stage"] == "sft"
+    assert lineage["parents"][0]["hash"] == read_lineage(base)["hash"]
+
+
+def test_only_what_the_assistant_says_is_learned(base):
+    tokenizer = Tokenizer.load(base)
+    chat = Conversation("c", [{"role": "user", "content": "問題"}, {"role": "assistant", "content": "答案"}])
+    packed = pack_conversations(tokenizer, [chat], 64, Problems())
+    learned = packed.tokens[0, 1:][packed.targets[0, :-1]]
+    assert tokenizer.decode(learned.tolist(), skip_special=False) == "答案<|im_end|>"
+
+
+def test_a_conversation_that_does_not_fit_is_counted_not_cut(base):
+    tokenizer = Tokenizer.load(base)
+    problems = Problems()
+    short = Conversation("short", [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
+    long = Conversation("long", [{"role": "user", "content": "問" * 99}, {"role": "assistant", "content": "b"}])
+    packed = pack_conversations(tokenizer, [short, long], 64, problems)
+    assert int((packed.segments > 0).sum()) == len(tokenizer.encode_chat(short.messages))
+    assert "long" in problems.summary()
+    with pytest.raises(JielongError, match="no conversation fits"):
+        pack_conversations(tokenizer, [long], 64, Problems())
+
+
+def test_packed_conversations_give_the_logits_of_separate_ones(base):
+    tokenizer, model = Tokenizer.load(base), load_model(base)
+    chats = [
+        Conversation(str(n), [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}!"}])
+        for n in range(3)
+    ]
+    packed = pack_conversations(tokenizer, chats, 128, Problems())
+    from jielong.models import packed_mask
+
+    tokens, positions, segments = (
+        torch.from_numpy(array[:1]).long() for array in (packed.tokens, packed.positions, packed.segments)
+    )
+    with torch.no_grad():
+        together = model.head(model(tokens, positions, mask=packed_mask(segments)))[0]
+        for number in range(1, int(segments.max()) + 1):
+            places = segments[0] == number
+            alone = model.head(model(tokens[:, places], positions[:, places]))[0]
+            torch.testing.assert_close(together[places], alone, rtol=0, atol=1e-5)
