@@ -164,9 +164,7 @@ def test_stop_strings_are_cut_across_tokens(engine: Engine) -> None:
 
 @examples(deadline=None, max_examples=30)
 @given(text=st.text(min_size=1, max_size=20), seed=st.integers(0, 2**40))
-def test_pieces_join_to_the_batch_text_and_hold_whole_characters(
-    engine: Engine, text: str, seed: int
-) -> None:
+def test_pieces_join_to_the_batch_text(engine: Engine, text: str, seed: int) -> None:
     prompt = engine.tokenizer.encode(text)[:60]
     settings = SamplingSettings(temperature=2, max_tokens=24, seed=seed)
     completion = engine.generate([prompt], settings)[0]

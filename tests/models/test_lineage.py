@@ -138,3 +138,12 @@ def test_what_is_not_a_model_or_a_record_is_one_clear_line(family, tmp_path):
     (family / "lineage.json").write_text('{"stage": "sft"}')
     with pytest.raises(JielongError, match=r"lineage\.json: hash is missing"):
         family_tree(family)
+
+
+def test_a_foreign_model_in_the_parents_place_is_told(family, tmp_path):
+    """Without a lineage of its own, only its hash gives it away."""
+    base = tmp_path / "run/pretrain/model"
+    base.rename(tmp_path / "moved")
+    save_model(Transformer(qwen3_config(64, 1, 97, 64), seed=8), base, eos_id=2)
+    assert family_tree(family).parents[1].state == "changed"
+    assert "the folder holds other weights now" in shown(family)

@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import corpus
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizer_corpus import corpus
 
 from jielong.core.errors import JielongError, UsageError
 from jielong.tokenizer import (
@@ -113,8 +113,9 @@ def test_every_byte_is_in_the_alphabet(tokenizer: Tokenizer) -> None:
 def test_same_texts_give_the_same_bytes_in_any_process(tmp_path: Path, tokenizer: Tokenizer) -> None:
     tokenizer.save(tmp_path / "here")
     program = (
-        "import sys; from pathlib import Path; from conftest import corpus; from jielong.tokenizer import "
-        "train_tokenizer; train_tokenizer(corpus(), 500).save(Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from tokenizer_corpus import corpus; "
+        "from jielong.tokenizer import train_tokenizer; "
+        "train_tokenizer(corpus(), 500).save(Path(sys.argv[1]))"
     )
     for threads in ("1", "2"):
         there = tmp_path / threads
@@ -179,3 +180,10 @@ def test_languages_are_told_by_script_and_measured_apart(tokenizer: Tokenizer) -
     measured = bytes_per_token(tokenizer, texts)
     for language, text in zip(("zh", "en"), texts, strict=True):
         assert measured[language] == len(text.encode()) / len(tokenizer.encode(text))
+
+
+@pytest.mark.parametrize("layer", ["data", "tokenizer"])
+def test_importing_the_layer_does_not_import_torch(layer: str) -> None:
+    program = f"import sys, jielong.{layer}; sys.exit('torch' in sys.modules or 'pyarrow' in sys.modules)"
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", program], check=False, env=environment).returncode == 0

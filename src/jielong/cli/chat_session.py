@@ -3,8 +3,9 @@
 import contextlib
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import FormattedText
@@ -20,7 +21,6 @@ from jielong.generation import (
     Engine,
     MessageTooLongError,
     SamplingSettings,
-    complete,
     load_engine,
 )
 from jielong.models import count_parameters
@@ -31,7 +31,7 @@ _DICE_SHOWN = 16
 
 def run_chat(
     folder: Path,
-    settings: SamplingSettings | None = None,
+    overrides: Mapping[str, Any] | None = None,
     *,
     system: str | None = None,
     lang: str | None = None,
@@ -43,14 +43,17 @@ def run_chat(
 
     Args:
         folder: the model folder.
-        settings: how answers are sampled; the model's own defaults when None.
+        overrides: sampling settings that differ from the model folder's defaults.
         system: instructions that precede the conversation.
-        lang: `zh-TW` or `en`; None follows the locale.
+        lang: `zh` (or `zh-TW`) or `en`; None follows the locale.
 
     Raises:
         JielongError: if the folder cannot be loaded, or its tokenizer cannot chat.
+        UsageError: if a setting is unknown or out of range.
     """
     texts = chat_texts(lang)
+    defaults = SamplingSettings.from_folder(folder)
+    settings = SamplingSettings.parse({**defaults.model_dump(), **(overrides or {})})
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     console = Console(highlight=False, soft_wrap=True)
     with console.status(texts.loading.format(folder=folder)) if interactive else contextlib.nullcontext():
@@ -58,17 +61,6 @@ def run_chat(
         engine.tokenizer.encode_chat([{"role": "user", "content": ""}], add_generation_prompt=True)
     chat = TerminalChat(engine, ChatSession(engine, settings, system), texts, folder, console, interactive)
     chat.run()
-
-
-def run_complete(folder: Path, text: str, settings: SamplingSettings | None = None) -> None:
-    """Print a text and its continuation, token by token."""
-    engine = load_engine(folder)
-    steps = complete(engine, text, settings)
-    console = Console(highlight=False, soft_wrap=True)
-    console.out(printable(text), end="", highlight=False)
-    for step in steps:
-        console.out(printable(step.text), end="", highlight=False)
-    console.out("", highlight=False)
 
 
 def printable(text: str) -> str:
@@ -91,7 +83,7 @@ class TerminalChat:
         self._engine = engine
         self._session = session
         self._texts = texts
-        self._folder = folder
+        self._name = _name_of(folder)
         self._console = console
         self._notices = console if interactive else Console(highlight=False, soft_wrap=True, stderr=True)
         self._interactive = interactive
@@ -121,16 +113,12 @@ class TerminalChat:
 
     def _welcome(self) -> None:
         config = self._engine.model.config
-        name = self._folder.resolve().name
-        self._console.print(
-            self._texts.welcome.format(
-                name=name,
-                parameters=_short_count(count_parameters(config)),
-                context=config.max_position_embeddings,
-            ),
-            style="bold",
-            markup=False,
+        welcome = self._texts.welcome.format(
+            name=self._name,
+            parameters=_short_count(count_parameters(config), self._texts.units),
+            context=config.max_position_embeddings,
         )
+        self._console.print(welcome, style="bold", markup=False)
         self._say(self._texts.hint)
 
     def _lines(self) -> Iterator[str]:
@@ -162,8 +150,7 @@ class TerminalChat:
         if answer.dropped_turns:
             self._say(self._texts.dropped.format(count=answer.dropped_turns))
         if self._interactive:
-            name = self._folder.resolve().name
-            self._console.print(f"{name} › ", style="bold cyan", end="", markup=False)
+            self._console.print(f"{self._name} › ", style="bold cyan", end="", markup=False)
         stopped = False
         try:
             for step in answer:
@@ -250,9 +237,16 @@ def _new_line_key() -> KeyBindings:
     return bindings
 
 
-def _short_count(number: int) -> str:
-    """A count of weights as people say it: 3.7 M, 1.3 B."""
-    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+def _name_of(folder: Path) -> str:
+    """What to call a model: its folder, or the run when the folder is a run's `model`."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "model" else folder.name
+
+
+def _short_count(number: int, units: tuple[tuple[int, str], ...]) -> str:
+    """A count of weights as people say it: 3.7 M, 370 萬."""
+    for size, unit in units:
         if number >= size:
-            return f"{number / size:.3g} {unit}"
+            value = number / size
+            return f"{value:,.0f}{unit}" if value >= 100 else f"{value:.3g}{unit}"
     return str(number)

@@ -41,6 +41,7 @@ class ChatTexts:
     dice_side: str
     dice_model: str
     dice_rolled: str
+    units: tuple[tuple[int, str], ...]
 
 
 ENGLISH = ChatTexts(
@@ -76,11 +77,15 @@ A message that begins with a slash: write two slashes.""",
     no_answer="There is no answer yet; ask something first.",
     press_ctrl_d="(Ctrl-D leaves)",
     dice_usage="/dice takes a number of tokens, such as /dice 20",
-    dice_title="Each token is one roll of a die. ▶ marks the side that came up.",
+    dice_title=(
+        "Each token is one roll of a die; ▶ marks the side that came up. Left: the model's own probability. "
+        "Right: the probability it was rolled with, after temperature and filters."
+    ),
     dice_rest="The last {shown} of {count} tokens; /dice {count} shows all.",
     dice_side="token",
     dice_model="model",
     dice_rolled="rolled",
+    units=((10**9, " B"), (10**6, " M"), (10**3, " k")),
 )
 
 CHINESE = ChatTexts(
@@ -116,11 +121,15 @@ CHINESE = ChatTexts(
     no_answer="還沒有回答，請先問一個問題。",
     press_ctrl_d="（按 Ctrl-D 離開）",
     dice_usage="/dice 後面請接 token 的個數，例如 /dice 20",
-    dice_title="每個 token 都是擲一次骰子的結果，▶ 是擲出的那一面。",
+    dice_title=(
+        "每個 token 都是擲一次骰子的結果，▶ 是擲出的那一面。左：模型原本的機率；"
+        "右：經過溫度與篩選、實際擲骰的機率。"
+    ),
     dice_rest="這是 {count} 個 token 中的最後 {shown} 個；/dice {count} 顯示全部。",
     dice_side="token",
     dice_model="模型",
     dice_rolled="實際",
+    units=((10**8, " 億"), (10**4, " 萬")),
 )
 
 

@@ -157,9 +157,9 @@ class _Extractor(HTMLParser):
                 self._dropped.clear()
             return
         if tag in _BLOCKS:
+            self._end_line(paragraph=tag in _PARAGRAPHS)
             if tag == "pre" and self._preformatted:
                 self._preformatted -= 1
-            self._end_line(paragraph=tag in _PARAGRAPHS)
 
     def handle_data(self, data: str) -> None:
         if self._in_title:

@@ -86,7 +86,7 @@ def _is_json_lines(source: Source) -> bool:
         second = file.readline(1 << 24)
     try:
         return isinstance(json.loads(first), dict) and bool(second.strip())
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

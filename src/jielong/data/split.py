@@ -18,16 +18,19 @@ class Textual(Protocol):
 Item = TypeVar("Item", bound=Textual)
 
 
-def split_position(text: str, seed: int) -> float:
-    """Place a text in [0, 1) by its hash; texts equal but for white space and case have one place."""
+_PLACES = 2**56
+
+
+def split_position(text: str, seed: int) -> int:
+    """Place a text in [0, 2**56) by its hash; texts equal but for white space and case have one place."""
     plain = " ".join(text.casefold().split())
     digest = hashlib.sha256(f"{seed}\n{plain}".encode()).digest()
-    return int.from_bytes(digest[:7]) / 2**56  # 56 bits: a float holds them exactly
+    return int.from_bytes(digest[:7])
 
 
 def is_heldout(document: Textual, fraction: float, seed: int) -> bool:
     """Tell a document's side alone, for corpora that are streamed."""
-    return split_position(document.text, seed) < fraction
+    return split_position(document.text, seed) < fraction * _PLACES
 
 
 def split_heldout(
@@ -54,13 +57,10 @@ def split_heldout(
     distinct = sorted(set(positions))
     if len(distinct) < 2:
         return documents, []
-    limit = fraction if fraction is not None else _above(ranked[min(number or 1, len(ranked)) - 1])
-    limit = min(max(limit, _above(distinct[0])), distinct[-1])
+    last = ranked[min(number or 1, len(ranked)) - 1]
+    limit = last + 1 if fraction is None else fraction * _PLACES
+    limit = min(max(limit, distinct[0] + 1), distinct[-1])
     sides = [position < limit for position in positions]
     training = [document for document, held in zip(documents, sides, strict=True) if not held]
     heldout = [document for document, held in zip(documents, sides, strict=True) if held]
     return training, heldout
-
-
-def _above(position: float) -> float:
-    return position + 2.0**-56

@@ -10,6 +10,8 @@ from typing import IO, Any
 from jielong.data.sources import Source
 
 _CHUNK = 1 << 18
+# One call unpacks all that it is given; very repetitive text grows ten-thousandfold.
+_PACKED_CHUNK = 1 << 11
 
 
 class BadFileError(Exception):
@@ -54,7 +56,7 @@ class _ZstandardReader(io.RawIOBase):
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
         self._file = file
         self._frame: Any = None
-        self._waiting = b""
+        self._waiting = memoryview(b"")
         self._packed = b""
 
     def readable(self) -> bool:
@@ -64,7 +66,7 @@ class _ZstandardReader(io.RawIOBase):
         view = memoryview(buffer)
         while not self._waiting:
             if not self._packed:
-                self._packed = self._file.read(_CHUNK)
+                self._packed = self._file.read(_PACKED_CHUNK)
                 if not self._packed:
                     if self._frame is not None:
                         raise EOFError
@@ -72,14 +74,14 @@ class _ZstandardReader(io.RawIOBase):
             self._unpack()
         count = min(len(view), len(self._waiting))
         view[:count] = self._waiting[:count]
-        self._waiting = self._waiting[count:]
+        self._waiting = self._waiting[count:]  # a view: nothing is copied
         return count
 
     def _unpack(self) -> None:
         if self._frame is None:
             self._frame = self._decompressor.decompressobj()
         try:
-            self._waiting = self._frame.decompress(self._packed)
+            self._waiting = memoryview(self._frame.decompress(self._packed))
         except self._error as error:
             raise EOFError from error
         self._packed = b""

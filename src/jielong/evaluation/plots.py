@@ -105,7 +105,7 @@ def dot_plot(rows: Sequence[DotRow], title: Words, name: str) -> Markup:
     """
     if not rows:
         return Markup("")
-    width, left, right, row_height, top = 760, 300, 22, 34, 26
+    width, left, right, row_height, top = 720, 268, 22, 32, 26
     height = top + row_height * len(rows) + 12
 
     def x_of(share: float) -> float:

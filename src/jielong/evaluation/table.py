@@ -4,10 +4,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from jielong.core.language import Language
 from jielong.evaluation.comparison import ComparisonRow
 from jielong.evaluation.report import Report, exam_rows
 from jielong.evaluation.results import ExamResult, Group
-from jielong.evaluation.wording import CHANGES, FORMS, PAGE, Language, Words, language_name, skill_name
+from jielong.evaluation.wording import CHANGES, FORMS, PAGE, Words, language_name, skill_name
 
 _STYLES = {"gained": "green", "lost": "bold red", "no clear change": "dim"}
 

@@ -1,8 +1,8 @@
 """The words of the report card in Traditional Chinese (as Taiwan writes it) and English."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-Language = Literal["zh", "en"]
+from jielong.core.language import Language
 
 
 class Words(NamedTuple):

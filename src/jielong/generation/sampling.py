@@ -28,25 +28,26 @@ def penalize_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
-def top_k_threshold(logits: Tensor, k: int) -> Tensor:
-    """The k-th largest logit of each row, [B, 1]; tokens that tie with it are kept, as transformers does."""
-    return logits.topk(min(k, logits.shape[-1]), dim=-1).values[:, -1:]
-
-
-def top_p_threshold(logits: Tensor, p: float) -> Tensor:
+def top_p_threshold(logits: Tensor, p: float, likeliest: Tensor | None = None) -> Tensor:
     """The smallest logit of each row's nucleus, [B, 1] (Holtzman et al. 2020, arXiv 1904.09751, section 3.1).
 
-    The nucleus is the fewest likeliest tokens whose probabilities reach p. Logits may hold -inf.
+    The nucleus is the fewest likeliest tokens whose probabilities reach p.
+
+    Args:
+        logits: [B, V]; may hold -inf.
+        p: above 0, below 1.
+        likeliest: the largest logits of each row in order, [B, k], where they are known already.
     """
     vocabulary = logits.shape[-1]
     normaliser = logits.logsumexp(dim=-1, keepdim=True)
-    guess = min(_NUCLEUS_GUESS, vocabulary)
+    if likeliest is None:
+        likeliest = logits.topk(min(_NUCLEUS_GUESS, vocabulary), dim=-1).values
     while True:
-        likeliest = logits.topk(guess, dim=-1).values
+        known = likeliest.shape[-1]
         mass = (likeliest - normaliser).exp().cumsum(dim=-1)
-        if guess == vocabulary or bool((mass[:, -1] >= p).all()):
+        if known == vocabulary or bool((mass[:, -1] >= p).all()):
             break
-        guess = vocabulary if guess * 16 > vocabulary else guess * 8
+        likeliest = logits.topk(vocabulary if known * 16 > vocabulary else known * 8, dim=-1).values
     # A token belongs to the nucleus when the mass before it has not reached p; the likeliest one always does.
     size = 1 + (mass[:, :-1] < p).sum(dim=-1, keepdim=True)
     return likeliest.gather(-1, size - 1)
@@ -68,10 +69,13 @@ def adjusted_probabilities(logits: Tensor, settings: SamplingSettings) -> Tensor
         [B, V], rows adding up to 1, filtered tokens exactly 0.
     """
     logits = logits.float() / settings.temperature
+    likeliest = None
     if settings.top_k:
-        logits = _drop_below(logits, top_k_threshold(logits, settings.top_k))
+        likeliest = logits.topk(min(settings.top_k, logits.shape[-1]), dim=-1).values
+        # Tokens that tie with the k-th are kept, as in transformers.
+        logits = _drop_below(logits, likeliest[:, -1:])
     if settings.top_p < 1:
-        logits = _drop_below(logits, top_p_threshold(logits, settings.top_p))
+        logits = _drop_below(logits, top_p_threshold(logits, settings.top_p, likeliest))
     if settings.min_p > 0:
         logits = _drop_below(logits, min_p_threshold(logits, settings.min_p))
     return logits.softmax(dim=-1)

@@ -80,7 +80,9 @@ def _score_batch(model: Transformer, pairs: list[list[int]], prompt_lengths: lis
     tokens = torch.tensor([[*pair[:-1], *[0] * (longest - len(pair) + 1)] for pair in pairs], device=device)
     positions = torch.arange(longest, device=device).expand(len(pairs), longest)
     hidden = model(tokens, positions)
-    rows, columns, targets = [], [], []
+    rows: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
     for row, (pair, start) in enumerate(zip(pairs, prompt_lengths, strict=True)):
         rows += [row] * (len(pair) - start)
         columns += range(start - 1, len(pair) - 1)
@@ -96,7 +98,9 @@ def _target_logprobs(model: Transformer, hidden: Tensor, targets: Tensor) -> Ten
     """Log-probability of targets [N] given hidden states [N, D], float32 [N]."""
     at_once = max(1, _BATCH_LOGITS // model.config.vocab_size)
     parts = []
-    for some_hidden, some_targets in zip(hidden.split(at_once), targets.split(at_once), strict=True):
+    for some_hidden, some_targets in zip(
+        torch.split(hidden, at_once), torch.split(targets, at_once), strict=True
+    ):
         logits = model.head(some_hidden).float()
         parts.append(logits.gather(-1, some_targets[:, None]).squeeze(-1) - logits.logsumexp(dim=-1))
     return torch.cat(parts)

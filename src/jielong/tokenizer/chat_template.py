@@ -10,6 +10,7 @@ The marks are characters that occur nowhere in the input, so nobody can forge on
 """
 
 import functools
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -252,10 +253,10 @@ def _plain(value: Any) -> Any:
 
 def _unused_characters(text: str, count: int) -> list[str]:
     """Take characters of Unicode's private use areas that the text has not (nor as JSON escapes)."""
-    used, lower = set(text), text.lower()
-    found = []
-    for code in (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE)):
-        if chr(code) not in used and (code > 0xFFFF or f"\\u{code:04x}" not in lower):
+    found: list[str] = []
+    lower = text.lower()
+    for code in itertools.chain(range(0xE000, 0xF900), range(0xF0000, 0xFFFFE)):
+        if chr(code) not in text and f"\\u{code:04x}" not in lower:
             found.append(chr(code))
             if len(found) == count:
                 return found

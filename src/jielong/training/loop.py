@@ -213,7 +213,8 @@ class Trainer:
         return self.settings.minutes * 60 - (time.monotonic() - self.started)
 
     def _seconds_per_step(self) -> float:
-        recent = self.step_seconds[-_SPEED_WINDOW:]
+        # Until a second step is done, all that is known is the one that compiled.
+        recent = self.step_seconds[-_SPEED_WINDOW:] or [self.compile_seconds]
         return sum(recent) / len(recent)
 
     def _refuse_bad(self, loss: float, norm: float) -> None:

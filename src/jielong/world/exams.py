@@ -91,7 +91,8 @@ def _conduct_items(cast: Cast, language: str) -> Iterator[Item]:
     hints = _count(cast, "hint")
     for problem in random.sample(cast.exam_problems, hints // 2):
         yield sum_hint(random, problem, language, exam=True)
-    yield from random.sample(task_hints(language, exam=True), hints - hints // 2)
+    tasks = task_hints(language, exam=True)
+    yield from random.sample(tasks, min(len(tasks), hints - hints // 2))
 
 
 def _task_items(cast: Cast, language: str) -> Iterator[Item]:

@@ -37,16 +37,19 @@ def split_people(random: Random, known: int) -> tuple[list[Person], list[Person]
     """Choose the known people, with given names that differ while they last; the rest are strangers."""
     people = all_names(random)
     chosen: list[Person] = []
-    used: set[str] = set()
+    names: set[str] = set()
+    given_names: set[str] = set()
     for strict in (True, False):
         for person in people:
             given = {person.name["zh"][1:], person.name["en"].split()[0]}
-            if len(chosen) == known:
-                break
-            if person not in chosen and not (strict and used & given):
+            if (
+                len(chosen) < known
+                and person.name["zh"] not in names
+                and not (strict and given_names & given)
+            ):
                 chosen.append(person)
-                used |= given
-    names = {person.name["zh"] for person in chosen}
+                names.add(person.name["zh"])
+                given_names |= given
     return chosen, [person for person in people if person.name["zh"] not in names]
 
 

@@ -1,0 +1,70 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from jielong.cli import build_app
+
+
+def jielong(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "jielong", *map(str, arguments)], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def test_help_lists_every_command_without_importing_torch():
+    code = "import sys; from jielong.cli import main\ntry: main(['--help'])\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("False")
+    for name in ("quickstart", "world", "tokenizer", "pretrain", "sft", "chat", "complete", "exam", "show"):
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize("command", ["quickstart", "pretrain", "sft", "chat", "complete", "exam", "show"])
+def test_every_command_has_help_in_which_each_setting_is_described(command, capsys):
+    build_app()([command, "--help"], exit_on_error=False, result_action="return_value")
+    shown = capsys.readouterr().out
+    assert f"jielong {command}" in shown
+    if command in {"pretrain", "sft"}:
+        assert "training.optimizer.lr" in shown
+        assert "Peak learning rate" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["nonsense"], 2, ["nonsense"]),
+        (["world", "make"], 2, ["directory"]),
+        (["pretrain", "--set", "data=[x]", "--set", "trainin.steps=3"], 2, ["trainin", "training"]),
+        (["pretrain", "--set", "data=[/nowhere]"], 1, ["/nowhere", "does not exist"]),
+        (["show", "/nowhere"], 1, ["/nowhere does not exist"]),
+        (["complete", "/nowhere", "x"], 1, ["/nowhere does not exist"]),
+        (["quickstart", "--instructions", "x.jsonl"], 2, ["--instructions needs --data"]),
+    ],
+)
+def test_wrong_usage_is_one_line_and_the_right_status(arguments, status, words, tmp_path):
+    done = jielong(*arguments, cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_debug_shows_the_traceback():
+    assert "Traceback" in jielong("show", "/nowhere", "--debug").stderr
+
+
+def test_world_make_prints_json_for_machines(tmp_path):
+    done = jielong("world", "make", tmp_path / "world", "--size", "tiny", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["counts"]["true_facts"] >= 120
+
+
+def test_a_tokenizer_is_trained_and_shown(tmp_path):
+    (tmp_path / "text.txt").write_text("文字接龍很好玩。The die rolls again and again.\n" * 200)
+    made = jielong("tokenizer", "train", tmp_path / "tok", tmp_path / "text.txt", "--vocab-size", "400", "--json")
+    assert json.loads(made.stdout)["documents"] == 1, made.stderr
+    shown = json.loads(jielong("tokenizer", "show", tmp_path / "tok", "接龍 again", "--json").stdout)
+    assert "".join(token["text"] for token in shown["tokens"]) == "接龍 again"
+    assert "接龍" in jielong("tokenizer", "show", tmp_path / "tok", "接龍").stdout
