@@ -151,7 +151,7 @@ def test_language_follows_the_locale() -> None:
 
 
 def test_both_languages_fill_the_same_blanks() -> None:
-    for name in ENGLISH.__slots__:
+    for name in set(ENGLISH.__slots__) - {"units"}:
         blanks = [set(re.findall(r"{(\w+)}", getattr(texts, name))) for texts in (ENGLISH, CHINESE)]
         assert blanks[0] == blanks[1]
 

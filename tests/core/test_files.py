@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 import time
@@ -50,8 +49,8 @@ def test_a_folder_appears_only_when_it_is_complete(tmp_path):
     assert (target / "a").read_text() == "1"
     with folder_written_atomically(target) as folder:
         (folder / "b").write_text("3")
-    assert os.listdir(target) == ["b"]
-    assert os.listdir(tmp_path) == ["model"]
+    assert [file.name for file in target.iterdir()] == ["b"]
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
 
 
 def test_an_unwritable_place_is_one_clear_line(tmp_path):

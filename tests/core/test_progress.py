@@ -28,7 +28,12 @@ def test_long_work_shows_share_and_eta_on_stderr(capsys, monkeypatch):
 
 @pytest.mark.parametrize(
     ("environment", "language"),
-    [({"LANG": "zh_TW.UTF-8"}, "zh"), ({"LANG": "zh_TW", "LC_ALL": "C"}, "en"), ({}, "en"), ({"LC_ALL": "", "LANG": "zh"}, "zh")],
+    [
+        ({"LANG": "zh_TW.UTF-8"}, "zh"),
+        ({"LANG": "zh_TW", "LC_ALL": "C"}, "en"),
+        ({}, "en"),
+        ({"LC_ALL": "", "LANG": "zh"}, "zh"),
+    ],
 )
 def test_the_locale_chooses_the_language(monkeypatch, environment, language):
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):

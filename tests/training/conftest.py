@@ -32,8 +32,14 @@ def recipe(tmp_path, corpus):
                   "checkpoint_every": 5, "schedule": {"warmup": 2}, "precision": "float32", "compile": "no",
                   "device": "cpu", **training}  # fmt: skip
         return PretrainSettings.parse(
-            {"out": tmp_path / name, "data": [corpus], "vocab_size": 320, "heldout_share": 0.1,
-             "model": {"width": 32, "layers": 2, "max_context": 64}, "training": values}  # fmt: skip
+            {
+                "out": tmp_path / name,
+                "data": [corpus],
+                "vocab_size": 320,
+                "heldout_share": 0.1,
+                "model": {"width": 32, "layers": 2, "max_context": 64},
+                "training": values,
+            }
         )
 
     return make

@@ -41,7 +41,10 @@ def test_training_learns_and_makes_a_folder_that_transformers_opens(recipe):
     ours, tokenizer = load_model(result.model), Tokenizer.load(result.model)
     theirs = AutoModelForCausalLM.from_pretrained(result.model, dtype=torch.float32)
     ids = torch.tensor([tokenizer.encode("小明有 7 顆蘋果。Ming has")])
-    assert AutoTokenizer.from_pretrained(result.model)("小明有 7 顆蘋果。Ming has")["input_ids"] == ids[0].tolist()
+    assert (
+        AutoTokenizer.from_pretrained(result.model)("小明有 7 顆蘋果。Ming has")["input_ids"]
+        == ids[0].tolist()
+    )
     with torch.no_grad():
         expected = theirs(ids).logits
         found = ours.head(ours(ids, torch.arange(ids.shape[1]).unsqueeze(0)))
@@ -145,7 +148,9 @@ def test_ctrl_c_saves_and_says_how_to_resume(recipe, how):
     file = settings.out.with_suffix(".yaml")
     file.write_text(settings.to_yaml())
     command = [sys.executable, "-m", "jielong", "pretrain", str(file)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     metrics = settings.out / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) > 3):
         time.sleep(0.05)

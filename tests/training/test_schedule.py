@@ -38,7 +38,9 @@ def test_a_length_fixed_late_takes_the_same_steps_as_one_known_from_the_start(sc
     assert total > step
     unknown = 1 << 40
     for earlier in range(step):
-        assert learning_rate_factor(earlier, total, schedule) == learning_rate_factor(earlier, unknown, schedule)
+        assert learning_rate_factor(earlier, total, schedule) == learning_rate_factor(
+            earlier, unknown, schedule
+        )
     assert total - decay_steps(total, schedule) >= step
 
 

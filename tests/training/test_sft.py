@@ -21,7 +21,12 @@ def base(recipe):
 def chats(tmp_path):
     path = tmp_path / "chats.jsonl"
     rows = [
-        {"messages": [{"role": "user", "content": f"{n} 加一？"}, {"role": "assistant", "content": f"是 {n + 1}。"}]}
+        {
+            "messages": [
+                {"role": "user", "content": f"{n} 加一？"},
+                {"role": "assistant", "content": f"是 {n + 1}。"},
+            ]
+        }
         for n in range(60)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -58,7 +63,9 @@ def test_a_conversation_that_does_not_fit_is_counted_not_cut(base):
     tokenizer = Tokenizer.load(base)
     problems = Problems()
     short = Conversation("short", [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
-    long = Conversation("long", [{"role": "user", "content": "問" * 99}, {"role": "assistant", "content": "b"}])
+    long = Conversation(
+        "long", [{"role": "user", "content": "問" * 99}, {"role": "assistant", "content": "b"}]
+    )
     packed = pack_conversations(tokenizer, [short, long], 64, problems)
     assert int((packed.segments > 0).sum()) == len(tokenizer.encode_chat(short.messages))
     assert "long" in problems.summary()
@@ -69,7 +76,9 @@ def test_a_conversation_that_does_not_fit_is_counted_not_cut(base):
 def test_packed_conversations_give_the_logits_of_separate_ones(base):
     tokenizer, model = Tokenizer.load(base), load_model(base)
     chats = [
-        Conversation(str(n), [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}!"}])
+        Conversation(
+            str(n), [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}!"}]
+        )
         for n in range(3)
     ]
     packed = pack_conversations(tokenizer, chats, 128, Problems())

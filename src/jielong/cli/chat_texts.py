@@ -78,7 +78,7 @@ A message that begins with a slash: write two slashes.""",
     press_ctrl_d="(Ctrl-D leaves)",
     dice_usage="/dice takes a number of tokens, such as /dice 20",
     dice_title=(
-        "Each token is one roll of a die; ▶ marks the side that came up. Left: the model's own probability. "
+        "Each token is one roll of a die; ▶ marks the side that came up.\nLeft: the model's own probability. "
         "Right: the probability it was rolled with, after temperature and filters."
     ),
     dice_rest="The last {shown} of {count} tokens; /dice {count} shows all.",
@@ -90,7 +90,7 @@ A message that begins with a slash: write two slashes.""",
 
 CHINESE = ChatTexts(
     loading="正在載入 {folder} …",
-    welcome="{name} · {parameters} 個參數 · 上下文 {context} 個 token",
+    welcome="{name} · 參數量 {parameters} · 上下文 {context} 個 token",
     hint="Enter 送出，Alt+Enter 換行，Ctrl-C 中斷回答，Ctrl-D 離開。指令一覽：/help",
     you="你",
     help="""\
@@ -122,7 +122,7 @@ CHINESE = ChatTexts(
     press_ctrl_d="（按 Ctrl-D 離開）",
     dice_usage="/dice 後面請接 token 的個數，例如 /dice 20",
     dice_title=(
-        "每個 token 都是擲一次骰子的結果，▶ 是擲出的那一面。左：模型原本的機率；"
+        "每個 token 都是擲一次骰子的結果，▶ 是擲出的那一面。\n左：模型原本的機率；"
         "右：經過溫度與篩選、實際擲骰的機率。"
     ),
     dice_rest="這是 {count} 個 token 中的最後 {shown} 個；/dice {count} 顯示全部。",

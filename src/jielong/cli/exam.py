@@ -20,7 +20,7 @@ def exam(
         model: the model folder.
         against: another model, usually the parent: the report then shows what was gained and what was lost.
         world: world folder or exam file (JSON Lines); by default the world beside the run.
-        out: folder for report.json, report.html and answers.jsonl; by default `exam/` beside the model folder.
+        out: folder for the report's files; by default `exam/` beside the model folder.
         json: print the report as JSON.
     """
     from rich.console import Console

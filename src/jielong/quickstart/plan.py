@@ -21,8 +21,8 @@ SHAPES = (
 """Widths and layers to choose from, smallest first."""
 
 TOKENS_PER_PARAMETER = 2.0
-"""Tokens that a network should see for each of its weights. Chinchilla's 20 (arXiv 2203.15556, table 3) is for
-one pass over fresh web text; docs/benchmarks.md has the runs that led to this value."""
+"""Tokens that a network should see for each of its weights. Chinchilla's 20 (arXiv 2203.15556, table 3) is
+for one pass over fresh web text; docs/benchmarks.md has the runs that led to this value."""
 
 COMPILE_GAIN = 1.8
 """How much faster a compiled step is, measured on 2 CPU cores (docs/benchmarks.md)."""
@@ -77,13 +77,13 @@ def measure_machine(
     optimizers = build_optimizers(model, OptimizerSettings())
     rows = np.arange(min(16, len(packed.tokens)))
     batch = make_batch(packed, rows, device)
-    times = []
+    times: list[float] = []
     began = time.monotonic()
     while time.monotonic() - began < seconds or len(times) < 2:
         start = time.monotonic()
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             loss = next_token_loss(model, batch.tokens, batch.positions, batch.segments, batch.targets)
-        (loss / batch.learned).backward()
+        torch.autograd.backward(loss / batch.learned)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -167,30 +167,29 @@ def _reasons(
     compiled: bool,
     wished: bool,
 ) -> dict[str, tuple[str, str]]:
-    flops = machine.flops / 1e9
-    ratio = f"{TOKENS_PER_PARAMETER:g}"
-    millions = f"{parameters / 1e6:.1f}"
+    millions, ratio = f"{parameters / 1e6:.1f} M", f"{TOKENS_PER_PARAMETER:g}"
+    measured = f"{machine.flops / 1e9:,.0f} GFLOP/s ({machine.device}, {machine.precision})"
+    gain_zh = f"，編譯後約快 {COMPILE_GAIN:g} 倍" if compiled else ""
+    gain_en = f", about {COMPILE_GAIN:g} times that compiled" if compiled else ""
+    size = (f"{millions} 個參數，依你的指定", f"{millions} parameters, as you asked")
+    if not wished:
+        size = (
+            f"{millions} 個參數：時間內每個參數還能讀到 {ratio} 個 token 的最大模型",
+            f"{millions} parameters: the largest network that reads {ratio} tokens a parameter in the time",
+        )
+    pretrain, sft = (f"{part / 60:.1f}" for part in seconds)
     return {
-        "size": (
-            f"{millions} M 個參數，依你的指定"
-            if wished
-            else f"{millions} M 個參數：時間內每個參數還能讀到 {ratio} 個 token 的最大模型",
-            f"{millions} M parameters, as you asked"
-            if wished
-            else f"{millions} M parameters: the largest network that still reads {ratio} tokens a parameter in the time",
-        ),
+        "size": size,
         "speed": (
-            f"實測 {machine.device} 以 {machine.precision} 訓練每秒 {flops:,.0f} GFLOP"
-            f"{f'，編譯後約快 {COMPILE_GAIN:g} 倍' if compiled else ''}，約每秒 {rate:,.0f} 個 token",
-            f"measured: {machine.device} trains at {flops:,.0f} GFLOP/s in {machine.precision}"
-            f"{f', about {COMPILE_GAIN:g} times that compiled' if compiled else ''}: about {rate:,.0f} tokens/s",
+            f"實測訓練速度 {measured}{gain_zh}，約每秒 {rate:,.0f} 個 token",
+            f"measured: training runs at {measured}{gain_en}, about {rate:,.0f} tokens/s",
         ),
         "tokens": (
-            f"預訓練 {seconds[0] / 60:.1f} 分鐘，約 {tokens / 1e6:.1f} M 個 token，資料讀 {passes:.1f} 遍",
-            f"{seconds[0] / 60:.1f} min of pretraining: about {tokens / 1e6:.1f} M tokens, {passes:.1f} passes over the text",
+            f"預訓練 {pretrain} 分鐘，約 {tokens / 1e6:.1f} M 個 token，資料讀 {passes:.1f} 遍",
+            f"{pretrain} min of pretraining: about {tokens / 1e6:.1f} M tokens, {passes:.1f} passes",
         ),
         "sft": (
-            f"指令微調 {seconds[1] / 60:.1f} 分鐘，其餘留給考試與成績單",
-            f"{seconds[1] / 60:.1f} min of instruction tuning; the rest is for the exam and the report card",
+            f"指令微調 {sft} 分鐘，其餘留給考試與成績單",
+            f"{sft} min of instruction tuning; the rest is for the exam and the report card",
         ),
     }

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jielong.core.files import write_atomically
@@ -199,16 +200,15 @@ def _take_exams(material: Material, base: StageResult, sft: StageResult, quiet: 
     results = []
     for name, stage in (("base", base), ("sft", sft)):
         line = ProgressLine(f"exam of {name}", len(items), quiet)
-        result = examine(
-            stage.model,
-            items,
-            name,
-            progress=lambda _, done, total, line=line: line.show(done, f"{done:,} of {total:,}"),
-        )
+        result = examine(stage.model, items, name, progress=partial(_show_exam, line))
         line.close()
         add_measurements(stage.model, {"exam": _shares(result)})
         results.append(result)
     return results
+
+
+def _show_exam(line: ProgressLine, _name: str, done: int, total: int) -> None:
+    line.show(done, f"{done:,} of {total:,}")
 
 
 def _shares(result: ExamResult) -> dict[str, float]:
@@ -246,13 +246,17 @@ def _write_report(
 
 
 def _plan_lines(plan: Plan) -> list[PlanLine]:
-    shape = f"{plan.parameters / 1e6:.1f} M ({plan.width} × {plan.layers})"
-    return [
-        PlanLine(Words("模型大小", "Model size"), shape, Words(*plan.reasons["size"])),
-        PlanLine(Words("訓練速度", "Training speed"), f"{plan.tokens_per_second:,.0f} tokens/s", Words(*plan.reasons["speed"])),
-        PlanLine(Words("預訓練", "Pretraining"), f"{plan.tokens / 1e6:.1f} M tokens", Words(*plan.reasons["tokens"])),
-        PlanLine(Words("指令微調", "Instruction tuning"), f"{plan.sft_seconds:.0f} s", Words(*plan.reasons["sft"])),
-    ]  # fmt: skip
+    rows = [
+        (
+            Words("模型大小", "Model size"),
+            f"{plan.parameters / 1e6:.1f} M ({plan.width} × {plan.layers})",
+            "size",
+        ),
+        (Words("訓練速度", "Training speed"), f"{plan.tokens_per_second:,.0f} tokens/s", "speed"),
+        (Words("預訓練", "Pretraining"), f"{plan.tokens / 1e6:.1f} M tokens", "tokens"),
+        (Words("指令微調", "Instruction tuning"), f"{plan.sft_seconds:.0f} s", "sft"),
+    ]
+    return [PlanLine(what, value, Words(*plan.reasons[name])) for what, value, name in rows]
 
 
 def _say(text: str, quiet: bool) -> None:

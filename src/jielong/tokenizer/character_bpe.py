@@ -7,8 +7,9 @@ either whole characters or a part of one character. It is still byte-level BPE i
 256 bytes, so any text has tokens:
 
 1. ordinary BPE is trained on characters;
-2. the `kept` most frequent characters are built out of their bytes by the first merges; rarer ones stay
-bytes; 3. the merges of step 1 follow, as far as they need only kept characters.
+2. the `kept` most frequent characters are built out of their bytes by the first merges; rarer ones
+   stay bytes;
+3. the merges of step 1 follow, as far as they need only kept characters.
 
 How many characters to keep is what packs a sample of the corpus best.
 """

@@ -170,7 +170,8 @@ class Trainer:
         speed = tokens / self._seconds_per_step()
         self.metrics.write(
             step=step + 1, loss=loss, lr=rate * self.settings.optimizer.lr, grad_norm=norm, learned=learned,
-            tokens=self.progress.tokens, tokens_per_second=round(speed), seconds=round(self.progress.seconds, 2),
+            tokens=self.progress.tokens, tokens_per_second=round(speed),
+            seconds=round(self.progress.seconds, 2),
         )  # fmt: skip
         self._show(line, speed)
         self._now_and_then()
@@ -289,7 +290,8 @@ class Trainer:
             return
         path = self._save()
         raise TrainingStoppedError(
-            f"stopped after step {self.progress.step}; saved {path}. Run the same command with --resume to go on"
+            f"stopped after step {self.progress.step}; saved {path}. "
+            "Run the same command with --resume to go on"
         )
 
     def _finished(self) -> bool:

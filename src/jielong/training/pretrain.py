@@ -9,6 +9,7 @@ from jielong.data import (
     Document,
     Packed,
     Problems,
+    cut_documents,
     fingerprint_documents,
     pack,
     read_documents,
@@ -71,7 +72,7 @@ def run_pretraining(settings: PretrainSettings, resume: bool = False, quiet: boo
 
 def read_split(settings: PretrainSettings, problems: Problems) -> tuple[list[Document], list[Document]]:
     """Training and held-out documents of a recipe."""
-    documents = list(read_documents(settings.data, problems))
+    documents = list(cut_documents(read_documents(settings.data, problems)))
     require_some(len(documents), problems, f"documents in {', '.join(map(str, settings.data))}")
     if settings.heldout:
         return documents, list(read_documents(settings.heldout, problems))

@@ -62,7 +62,7 @@ def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) ->
 def pack_conversations(
     tokenizer: Tokenizer, conversations: Sequence[Conversation], context: int, problems: Problems
 ) -> Packed:
-    """Each conversation rendered with the chat template, its assistant tokens to be learned, packed into rows.
+    """Each conversation rendered with the chat template, its assistant tokens to be learned, in packed rows.
 
     A conversation longer than a row is left out and counted: cutting it would teach answers to questions
     that the model cannot see.
