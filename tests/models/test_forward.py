@@ -231,3 +231,13 @@ def test_an_impossible_shape_is_one_clear_line(change, words):
     with pytest.raises(JielongError, match=words) as error:
         ModelConfig(**{**shape, **change})
     assert "\n" not in str(error.value)
+
+
+def test_training_attention_equals_the_fused_kernel():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, heads, 9, 16, generator=generator) for heads in (4, 2, 2))
+    mask = packed_mask(torch.tensor([[1] * 4 + [2] * 5, [1] * 7 + [0] * 2]))
+    written_out = attend(query.requires_grad_(), key, value, mask)
+    with torch.no_grad():
+        fused = attend(query, key, value, mask)
+    torch.testing.assert_close(written_out, fused, rtol=0, atol=1e-6)

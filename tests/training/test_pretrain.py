@@ -117,6 +117,12 @@ def test_a_time_budget_is_kept_and_its_recipe_runs_again_to_the_same_bytes(recip
     assert_equal_weights(timed.out, again.out)
 
 
+def test_a_time_budget_ends_early_where_the_epochs_do(recipe):
+    result = run_pretraining(recipe(steps=None, minutes=30, epochs=4), quiet=True)
+    exact = run_pretraining(recipe("exact", steps=None, epochs=4), quiet=True)
+    assert 0 <= exact.training.steps - result.training.steps <= 2  # the border of the decay falls on whole steps
+
+
 def test_divergence_stops_and_keeps_the_last_good_checkpoint(recipe):
     settings = recipe(steps=60, optimizer={"lr": 1e4, "clip": 1e9}, checkpoint_every=1)
     with pytest.raises(JielongError, match=r"diverged at step \d+.*last good checkpoint"):

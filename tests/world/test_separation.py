@@ -101,5 +101,5 @@ def test_held_out_documents_are_new_and_of_every_kind(small):
     seen = {row["text"] for row in small.pretrain}
     assert not [row for row in small.pretrain_heldout if row["text"] in seen]
     kinds = {row["kind"] for row in small.pretrain}
-    assert kinds == {"facts", "story", "dialogue", "parallel", "arithmetic"}
+    assert kinds == {"facts", "story", "dialogue", "parallel", "arithmetic", "reading"}
     assert {row["kind"] for row in small.pretrain_heldout} == kinds

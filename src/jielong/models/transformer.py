@@ -17,6 +17,9 @@ from jielong.models.cache import KVCache, causal_cache_mask, window_mask
 from jielong.models.config import ModelConfig
 from jielong.models.rotary import RotaryTable, rotate
 
+_SHORT_ROW = 512
+"""Tokens up to which training on a CPU writes the attention scores out."""
+
 
 class Context(NamedTuple):
     """What every layer of one forward pass shares."""
@@ -121,21 +124,29 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Te
     """
     if mask is not None:
         key, value = key[:, :, : mask.shape[-1]], value[:, :, : mask.shape[-1]]
-    grouped = query.shape[1] != key.shape[1]
-    if grouped and mask is not None and query.is_cuda:
-        # CUDA's memory-efficient kernel takes a mask but no groups; the fallback would build the T x T
-        # scores.
-        groups = query.shape[1] // key.shape[1]
+    key, value = key.type_as(query), value.type_as(query)
+    groups = query.shape[1] // key.shape[1]
+    by_matrices = query.device.type == "cpu" and torch.is_grad_enabled() and query.shape[2] <= _SHORT_ROW
+    if groups > 1 and mask is not None and (by_matrices or query.is_cuda):
+        # CUDA's memory-efficient kernel takes a mask but no groups; the fallback builds the T x T scores.
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        grouped = False
+        groups = 1
+    if mask is not None and by_matrices:
+        return _attend_by_matrices(query, key, value, mask)
     return F.scaled_dot_product_attention(
-        query,
-        key.type_as(query),
-        value.type_as(query),
-        attn_mask=mask,
-        is_causal=mask is None,
-        enable_gqa=grouped,
+        query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=groups > 1
     )
+
+
+def _attend_by_matrices(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """The same with the T x T scores written out: backwards, torch's fused CPU kernel is slow on short rows.
+
+    Measured in bfloat16, compiled, forward and backward, on 2 cores: 18 ms against 43 ms for [32, 4, 128, 64]
+    and 32 ms against 45 ms for [16, 4, 256, 64].
+    """
+    scores = torch.matmul(query, key.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
+    weights = torch.softmax(torch.where(mask, scores, -math.inf), dim=-1)
+    return torch.matmul(weights.type_as(value), value)
 
 
 class GatedMLP(nn.Module):

@@ -104,7 +104,9 @@ class Trainer:
         self.model.to(self.device).train()
         self.optimizers = build_optimizers(self.model, self.settings.optimizer)
         self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
-        self.progress = Progress(total=self._planned_steps(), identity=self.identity)
+        self.most_steps = self._most_steps()
+        timed = self.settings.minutes is not None
+        self.progress = Progress(total=None if timed else self.most_steps, identity=self.identity)
         if resume:
             self._resume()
         self.metrics = MetricsLog(self.folder / "metrics.jsonl", self.progress.metrics_bytes)
@@ -128,15 +130,15 @@ class Trainer:
                 "use the same ones, or start a new run folder"
             )
 
-    def _planned_steps(self) -> int | None:
+    def _most_steps(self) -> int | None:
+        """The steps that settings.steps and settings.epochs allow; None where only the time is limited."""
         settings = self.settings
-        if settings.steps is not None:
-            return settings.steps
+        limits = [settings.steps] if settings.steps is not None else []
         if settings.epochs is not None:
-            return max(1, math.ceil(settings.epochs * self.batches.per_epoch / settings.accumulate))
-        if settings.minutes is None:
+            limits.append(max(1, math.ceil(settings.epochs * self.batches.per_epoch / settings.accumulate)))
+        if not limits and settings.minutes is None:
             raise JielongError("training needs steps, epochs or minutes")
-        return None
+        return min(limits, default=None)
 
     def _worth_compiling(self) -> bool:
         """Compiling costs some 30 s and then saves about half the time, so short runs are better without.
@@ -203,11 +205,14 @@ class Trainer:
         return learning_rate_factor(step, total, schedule)
 
     def _decay_must_begin(self, step: int) -> bool:
-        """Whether the time left is what the decay will need at the present speed."""
+        """Whether the steps or the time left are what the decay will need at the present speed."""
+        schedule = self.settings.schedule
+        if self.most_steps is not None and total_when_decay_begins(step + 1, schedule) > self.most_steps:
+            return True
         if len(self.step_seconds) < 3:
             return False
-        planned = total_when_decay_begins(step, self.settings.schedule)
-        return self._seconds_left() <= decay_steps(planned, self.settings.schedule) * self._seconds_per_step()
+        to_come = decay_steps(total_when_decay_begins(step, schedule), schedule)
+        return self._seconds_left() <= to_come * self._seconds_per_step()
 
     def _seconds_left(self) -> float:
         assert self.settings.minutes is not None  # noqa: S101  (only timed runs ask)

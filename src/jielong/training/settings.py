@@ -42,7 +42,7 @@ class TrainingSettings(Settings):
     """How long, how wide and how precisely to train."""
 
     steps: int | None = Field(None, gt=0)
-    """Optimizer steps. One of steps, epochs or minutes must be given."""
+    """Optimizer steps. Of steps, epochs and minutes one at least must be given; the first reached ends it."""
     epochs: float | None = Field(None, gt=0)
     """Passes over the data."""
     minutes: float | None = Field(None, gt=0)

@@ -36,7 +36,7 @@ class Size:
 SIZES = {
     "tiny": Size(15, 8, 6, 1, 50, 12, 0.12, 0.25),
     "small": Size(60, 16, 46, 4, 440, 60, 1.0, 1.0),
-    "medium": Size(700, 80, 66, 5, 3000, 70, 10.0, 2.0),
+    "medium": Size(700, 80, 66, 5, 2000, 70, 10.0, 2.0),
 }
 
 
@@ -50,7 +50,7 @@ class Cast:
     places: list[Place]
     facts: list[Fact]
     strangers: dict[str, list[Person]]
-    """By use: "taught" (instructions), "exam", "reading" and "reading_exam"."""
+    """By use: "taught" (instructions), "exam", "reading", "reading_exam" and "passers_by" (pretraining)."""
     strange_places: dict[str, list[Place]]
     problems: list[Problem]
     exam_problems: list[Problem]
@@ -111,6 +111,7 @@ def make_cast(size: str, seed: int) -> Cast:
             "exam": exam_strangers,
             "reading_exam": exam_strangers,
             "reading": reading,
+            "passers_by": len(strangers),
         },
     )
     places_by_use = _split(

@@ -88,14 +88,14 @@ def hold_out_by_subject(
 ) -> list[Fact]:
     """Hold some public facts of each subject out of the instructions.
 
-    Every seventh subject is held out entirely. The others have `per_subject` relations held out (the
+    Every thirtieth subject is held out entirely. The others have `per_subject` relations held out (the
     numbers are used in turn), and the relations take turns, so that each keeps many facts that are asked.
     """
     subjects = list(dict.fromkeys(fact.subject["zh"] for fact in facts))
     held: dict[str, list[str]] = {}
     turn = 0
     for number, subject in enumerate(subjects):
-        if number % 7 == 3:
+        if number % 30 == 3:
             held[subject] = list(relations)
             continue
         count = per_subject[number % len(per_subject)]

@@ -52,9 +52,10 @@ def make_world(directory: Path, size: str, seed: int) -> dict[str, Any]:
 def _pretraining(cast: Cast) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the training text and of the held-out text, which repeats none of its documents."""
     subjects = cast.subjects()
-    text = pages(cast.random("pretrain"), subjects, cast.size.rounds, cast.problems, cast.unseen_pair)
+    material = (cast.problems, cast.strangers["passers_by"], cast.places, cast.unseen_pair)
+    text = pages(cast.random("pretrain"), subjects, cast.size.rounds, *material)
     fewer = max(1, cast.size.rounds // 8)
-    other = pages(cast.random("pretrain heldout"), subjects, fewer, cast.problems, cast.unseen_pair)
+    other = pages(cast.random("pretrain heldout"), subjects, fewer, *material)
     wanted = _HELD_OUT_SHARE * sum(len(page.text) for page in text)
     held_out = held_out_pages(cast.random("heldout choice"), other, text, wanted)
     return records(text, "text"), records(held_out, "heldout")

@@ -1,4 +1,4 @@
-"""The pretraining text: facts, stories, translations and sums in fixed proportions of characters."""
+"""The pretraining text: facts, stories, exercises, translations and sums in fixed proportions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
@@ -7,14 +7,18 @@ from typing import Any
 from jielong.world.arithmetic import Problem, make_page
 from jielong.world.content import load
 from jielong.world.dialogues import make_dialogue
-from jielong.world.fact_text import Page, Subject, fact_pages, page_record
-from jielong.world.facts import Pair
+from jielong.world.fact_text import Page, Subject, biography, fact_pages, page_record
+from jielong.world.facts import Fact, Pair
+from jielong.world.fiction import fictional_facts
 from jielong.world.parallel import make_pair
-from jielong.world.sentences import fill
+from jielong.world.people import Person, attributes
+from jielong.world.places import Place
+from jielong.world.relations import PERSON_RELATIONS, say, wording
+from jielong.world.sentences import fill, join
 from jielong.world.stories import make_story
 
 # Characters of each kind beside one character of facts; facts are half of the text.
-_BESIDE_FACTS = {"story": 0.36, "dialogue": 0.14, "parallel": 0.2, "arithmetic": 0.3}
+_BESIDE_FACTS = {"story": 0.3, "dialogue": 0.12, "parallel": 0.16, "arithmetic": 0.17, "reading": 0.4}
 
 
 def story_page(random: Random, language: str) -> Page:
@@ -24,6 +28,39 @@ def story_page(random: Random, language: str) -> Page:
         return Page(language, "story", story.text)
     question, answer, _ = random.choice(story.questions)
     return Page(language, "story", f"{story.text}\n{question}\n{answer}")
+
+
+def reading_page(random: Random, people: Sequence[Person], places: Sequence[Place], language: str) -> Page:
+    """A text on what is met only here, with two questions that the text answers.
+
+    Nothing of it can be known by heart, so it teaches to look an answer up in the text and to copy names.
+    """
+    if random.random() < 0.5:
+        told = fictional_facts(random, language, random.randint(2, 3))
+        opening = random.choice(load("fiction")["opening"][language])
+        sentences = [say(random.choice(wording(fact, language).statements), fact, language) for fact in told]
+        return exercise(random, opening + join(sentences, language), told, language)
+    person = random.choice(people)
+    values = attributes(random, places)
+    facts = [
+        Fact("", person.name, relation, values[relation], "invented", "person")
+        for relation in PERSON_RELATIONS
+    ]
+    told = random.sample(facts, random.randint(2, 4))
+    return exercise(random, biography(random, Subject(told, person.gender), language).text, told, language)
+
+
+def exercise(random: Random, text: str, told: Sequence[Fact], language: str) -> Page:
+    """Two questions below a text, each with its answer."""
+    lines = [text]
+    frame = random.choice(load("prose")["exercise"][language])
+    for fact in random.sample(told, 2):
+        forms = wording(fact, language)
+        asked, answer = (
+            say(random.choice(texts), fact, language) for texts in (forms.questions, forms.answers)
+        )
+        lines.append(fill(frame, {"q": asked, "r": answer}))
+    return Page(language, "reading", "\n".join(lines))
 
 
 def parallel_page(random: Random, sentence_pair: Callable[[Random], Pair]) -> Page:
@@ -38,6 +75,8 @@ def pages(
     subjects: Sequence[Subject],
     rounds: int,
     problems: list[Problem],
+    passers_by: Sequence[Person],
+    places: Sequence[Place],
     sentence_pair: Callable[[Random], Pair] = make_pair,
 ) -> list[Page]:
     """All pages of one text in random order.
@@ -47,6 +86,8 @@ def pages(
         subjects: the public facts to state.
         rounds: about how often each fact is stated in each language.
         problems: the sums that may appear.
+        passers_by: people for reading exercises, about whom nothing else is ever said.
+        places: where they may come from.
         sentence_pair: makes one translated sentence.
     """
     result = list(fact_pages(random, subjects, rounds))
@@ -56,6 +97,7 @@ def pages(
         "dialogue": lambda language: Page(language, "dialogue", make_dialogue(random, language)),
         "parallel": lambda _: parallel_page(random, sentence_pair),
         "arithmetic": lambda language: Page(language, "arithmetic", make_page(random, problems, language)),
+        "reading": lambda language: reading_page(random, passers_by, places, language),
     }
     for kind, share in _BESIDE_FACTS.items():
         result += _until(makers[kind], share * budget)
