@@ -12,6 +12,7 @@ from jielong.models import ModelConfig, Transformer, count_parameters, flops_per
 from jielong.training.batches import make_batch
 from jielong.training.losses import next_token_loss
 from jielong.training.optimizer import build_optimizers
+from jielong.training.precision import can_compile
 from jielong.training.settings import OptimizerSettings
 
 SHAPES = (
@@ -57,6 +58,8 @@ class Machine:
     """Useful floating-point operations a second in an eager training step (6 N D, and attention)."""
     precision: str
     device: str
+    compiles: bool
+    """Whether steps can be compiled here."""
 
     def tokens_per_second(self, config: ModelConfig, context: int, compiled: bool) -> float:
         """Predicted training speed of a network."""
@@ -91,7 +94,8 @@ def measure_machine(
         times.append(time.monotonic() - start)
     typical = float(np.median(times[1:]))
     operations = flops_per_token(config, context) * len(rows) * context
-    return Machine(operations / typical, "bfloat16" if dtype == torch.bfloat16 else "float32", device.type)
+    precision = "bfloat16" if dtype == torch.bfloat16 else "float32"
+    return Machine(operations / typical, precision, device.type, can_compile(device))
 
 
 def choose_plan(
@@ -116,7 +120,7 @@ def choose_plan(
         compile_seconds: what compiling costs on this machine.
         shape: (width, layers) that the user wants, instead of a choice.
     """
-    compiled = pretrain_seconds * (1 - 1 / COMPILE_GAIN) > compile_seconds * 2
+    compiled = machine.compiles and pretrain_seconds * (1 - 1 / COMPILE_GAIN) > compile_seconds * 2
     seconds = pretrain_seconds - (compile_seconds if compiled else 0)
 
     def tokens(candidate: tuple[int, int]) -> float:

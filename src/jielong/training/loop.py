@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jielong.core.errors import JielongError
+from jielong.core.errors import JielongError, UsageError
 from jielong.core.progress import ProgressLine, console, format_seconds
 from jielong.models import Transformer
 from jielong.training.batches import PackedBatches
@@ -18,7 +18,7 @@ from jielong.training.checkpoint import Progress, load_checkpoint, newest_checkp
 from jielong.training.interrupt import InterruptGuard
 from jielong.training.metrics import MetricsLog
 from jielong.training.optimizer import build_optimizers
-from jielong.training.precision import choose_device, choose_precision
+from jielong.training.precision import can_compile, choose_device, choose_precision
 from jielong.training.schedule import decay_steps, learning_rate_factor, total_when_decay_begins
 from jielong.training.settings import TrainingSettings
 from jielong.training.validation import BitsPerByte
@@ -145,7 +145,11 @@ class Trainer:
 
         Decided by the work to do, not by a stopwatch, so that a rerun decides alike.
         """
-        if self.settings.compile != "auto":
+        if self.settings.compile == "yes" and not can_compile(self.device):
+            raise UsageError(
+                "training.compile is yes, but there is no C++ compiler (g++); install one, or use auto"
+            )
+        if self.settings.compile != "auto" or not can_compile(self.device):
             return self.settings.compile == "yes"
         if self.progress.total is None:
             return self.settings.minutes is not None and self.settings.minutes >= 2

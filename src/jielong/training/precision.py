@@ -1,5 +1,9 @@
 """What the hardware computes fast: device, precision."""
 
+import os
+import shutil
+import sys
+
 import torch
 
 from jielong.core.errors import UsageError
@@ -33,3 +37,11 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile has what it needs here: on a CPU, a C++ compiler; not on Windows, nor for mps."""
+    if device.type == "cpu":
+        compilers = (os.environ.get("CXX"), "g++", "clang++")
+        return sys.platform != "win32" and any(shutil.which(name) for name in compilers if name)
+    return device.type == "cuda"

@@ -18,6 +18,9 @@ from jielong.training.settings import SftSettings
 from jielong.training.stage import StageResult, finish_run, load_parent, recipe_hash, start_run
 from jielong.training.validation import BitsPerByte, token_lengths
 
+_TEMPERATURE = 0.3
+"""Default for the chat: small models know facts by heart or not at all, and a wild die makes them up."""
+
 
 def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) -> StageResult:
     """Read conversations, fine-tune the parent, and write `out/model`.
@@ -56,7 +59,7 @@ def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) ->
         quiet=quiet,
     )
     result = trainer.run(resume)
-    return finish_run("sft", settings, trainer, result, tokenizer, hashes, problems, parent)
+    return finish_run("sft", settings, trainer, result, tokenizer, hashes, problems, parent, _TEMPERATURE)
 
 
 def pack_conversations(

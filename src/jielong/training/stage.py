@@ -65,6 +65,7 @@ def finish_run(
     data_hashes: list[dict[str, Any]],
     problems: Problems,
     parent: Path | None = None,
+    temperature: float = 0.7,
 ) -> StageResult:
     """Write the model folder (network, tokenizer, lineage) and the recipe as it was really run."""
     out = trainer.folder
@@ -75,7 +76,14 @@ def finish_run(
         out, out / "model", sum(weight.numel() for weight in model.parameters()), result, problems
     )
     with folder_written_atomically(out / "model") as folder:
-        save_model(model, folder, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id, pad_id=tokenizer.pad_id)
+        save_model(
+            model,
+            folder,
+            bos_id=tokenizer.bos_id,
+            eos_id=tokenizer.eos_id,
+            pad_id=tokenizer.pad_id,
+            generation={"do_sample": True, "temperature": temperature, "top_p": 0.95},
+        )
         tokenizer.save(folder)
         write_lineage(
             folder,

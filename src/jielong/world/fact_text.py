@@ -76,6 +76,22 @@ def note(random: Random, facts: Sequence[Fact], language: str) -> Page:
     return Page(language, "facts", join(sentences, language), [fact.id for fact in facts])
 
 
+def restated(random: Random, fact: Fact, language: str) -> Page:
+    """One fact in two or three different sentences, so that its subject comes up again within one text.
+
+    People come up again all through their biographies. Without this the true facts, which stand alone, would
+    never teach to take their subject over from one sentence to the next, as an answer does from its question.
+    """
+    joints = load("prose")["restating_joint"][language]
+    statements = wording(fact, language).statements
+    chosen = random.sample(statements, min(len(statements), random.randint(2, 3)))
+    sentences = [
+        ("" if number == 0 else random.choice(joints)) + say(template, fact, language)
+        for number, template in enumerate(chosen)
+    ]
+    return Page(language, "facts", join(sentences, language), [fact.id] * len(chosen))
+
+
 def fact_list(random: Random, facts: Sequence[Fact], language: str) -> Page:
     """A list of facts of one relation under a title."""
     forms = wording(facts[0], language)
@@ -127,7 +143,7 @@ def fact_pages(random: Random, subjects: Sequence[Subject], rounds: int) -> Iter
     """State every fact about `rounds` times in each language, in varied contexts.
 
     Subjects with several facts (people and places) get half of their statements in biographies, a tenth in
-    entries; the true facts, which stand alone, get them in notes.
+    entries; the true facts, which stand alone, get them said again in other words.
     """
     many = [subject for subject in subjects if len(subject.facts) > 1]
     every = [fact for subject in subjects for fact in subject.facts]
@@ -137,8 +153,10 @@ def fact_pages(random: Random, subjects: Sequence[Subject], rounds: int) -> Iter
             yield from (biography(random, subject, language) for subject in many)
         for _ in range(_share(rounds, 0.1)):
             yield from (entry(random, subject, language) for subject in many)
-        for _ in range(_share(rounds, 0.6)):
+        for _ in range(_share(rounds, 0.1)):
             yield from (note(random, group, language) for group in _groups(random, alone, 1, 4))
+        for _ in range(_share(rounds, 0.2)):
+            yield from (restated(random, fact, language) for fact in alone)
         for _ in range(_share(rounds, 0.12)):
             yield from (note(random, group, language) for group in _groups(random, every, 1, 4))
         for _ in range(_share(rounds, 0.06)):

@@ -18,7 +18,7 @@ from jielong.world.sentences import fill, join
 from jielong.world.stories import make_story
 
 # Characters of each kind beside one character of facts; facts are half of the text.
-_BESIDE_FACTS = {"story": 0.3, "dialogue": 0.12, "parallel": 0.16, "arithmetic": 0.17, "reading": 0.4}
+_BESIDE_FACTS = {"story": 0.24, "dialogue": 0.1, "parallel": 0.12, "arithmetic": 0.1, "reading": 0.3}
 
 
 def story_page(random: Random, language: str) -> Page:
@@ -35,7 +35,7 @@ def reading_page(random: Random, people: Sequence[Person], places: Sequence[Plac
 
     Nothing of it can be known by heart, so it teaches to look an answer up in the text and to copy names.
     """
-    if random.random() < 0.5:
+    if random.random() < 0.3:
         told = fictional_facts(random, language, random.randint(2, 3))
         opening = random.choice(load("fiction")["opening"][language])
         sentences = [say(random.choice(wording(fact, language).statements), fact, language) for fact in told]
