@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from jielong.core.errors import JielongError
-from jielong.data import Conversation, Problems
+from jielong.data import Conversation, Problems, pack
 from jielong.models import load_model, read_lineage
 from jielong.tokenizer import Tokenizer
 from jielong.training.pretrain import run_pretraining
 from jielong.training.settings import SftSettings
-from jielong.training.sft import pack_conversations, run_sft
+from jielong.training.sft import mix, pack_conversations, run_sft
 
 
 @pytest.fixture
@@ -71,6 +71,18 @@ def test_a_conversation_that_does_not_fit_is_counted_not_cut(base):
     assert "long" in problems.summary()
     with pytest.raises(JielongError, match="no conversation fits"):
         pack_conversations(tokenizer, [long], 64, Problems())
+
+
+def test_replay_makes_up_its_share_of_the_rows(base, chats, corpus, tmp_path):
+    settings = sft_settings(base, chats, tmp_path, steps=3)
+    settings = settings.model_copy(update={"replay": (corpus,), "replay_share": 0.25})
+    result = run_sft(settings, quiet=True)
+    assert [item["name"] for item in read_lineage(result.model)["data"]] == ["data", "replay"]
+    rows = pack([[n] * 7 for n in range(1, 31)], None, 8)
+    mixed = mix(rows, pack([[99] * 7 for _ in range(80)], None, 8), 0.25, seed=0)
+    assert len(mixed.tokens) == 40
+    assert int((mixed.tokens[:, 0] == 99).sum()) == 10
+    assert (mixed.targets[mixed.tokens[:, 0] == 99].sum(axis=1) == 6).all()
 
 
 def test_packed_conversations_give_the_logits_of_separate_ones(base):

@@ -68,14 +68,14 @@ def test_ids_and_names_are_unique(small):
 def test_hold_out_is_by_fact_and_by_subject(small):
     public = [fact for fact in small.facts if fact["public"]]
     held = [fact for fact in public if not fact["in_sft"]]
-    assert 0.30 < len(held) / len(public) < 0.42
+    assert 0.25 < len(held) / len(public) < 0.42
     by_person = defaultdict(list)
     for fact in public:
         if fact["id"].startswith("person-"):
             by_person[fact["subject"]["zh"]].append(fact["in_sft"])
     entirely = sum(not any(flags) for flags in by_person.values())
     partly = sum(flags.count(False) in (1, 2) for flags in by_person.values())
-    assert 0.1 < entirely / len(by_person) < 0.2
+    assert 0.02 < entirely / len(by_person) < 0.1
     assert entirely + partly == len(by_person)
     for relation in PERSON_RELATIONS:
         asked = sum(fact["in_sft"] for fact in public if fact["relation"] == relation)

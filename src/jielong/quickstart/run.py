@@ -45,7 +45,7 @@ from jielong.training.stage import StageResult
 
 _CONTEXT = 192
 _EXAM_SHARE = 0.10  # of the budget, for two models
-_SFT_SHARE = 0.25  # of the time for training
+_SFT_SHARE = 0.27  # of the time for training
 _SFT_EPOCHS = 3.0  # at most: more would learn the conversations by heart
 _COMPILE_SECONDS = 35.0  # measured on 2 cores; a second stage finds the code in the cache
 _SAMPLE_DOCUMENTS = 512
@@ -179,13 +179,14 @@ def _sft_recipe(
         out=settings.out / "sft",
         parent=base.model,
         data=material.conversations,
+        replay=material.documents,
         training=TrainingSettings(
             minutes=seconds / 60,
             epochs=_SFT_EPOCHS,
             context=_CONTEXT,
             batch_rows=parent.batch_rows,
             compile=parent.compile,
-            optimizer=OptimizerSettings(name="muon", lr=1.5e-3, muon_lr=3e-3, weight_decay=0.05),
+            optimizer=OptimizerSettings(name="muon", lr=1e-3, muon_lr=2e-3, weight_decay=0.05),
             schedule=ScheduleSettings(warmup=parent.schedule.warmup, decay=0.8),
             validate_every=100,
             validation_rows=parent.validation_rows,

@@ -122,6 +122,10 @@ class SftSettings(Settings):
     """Files or folders of conversations in messages, Alpaca or ShareGPT form (detected)."""
     heldout_share: float = Field(0.02, gt=0, lt=1)
     """Share of the conversations that is held out."""
+    replay: tuple[Path, ...] = ()
+    """Documents of the parent's pretraining that are read again in between, against forgetting."""
+    replay_share: float = Field(0.3, gt=0, lt=1)
+    """Share of the rows that are replayed documents, when `replay` is given."""
     training: TrainingSettings = TrainingSettings(epochs=2, optimizer=OptimizerSettings(lr=1e-3))
     sample_prompts: tuple[str, ...] = ()
     """Questions that the model answers now and then; by default, of held-out conversations."""

@@ -3,17 +3,29 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from jielong.core.errors import JielongError
 from jielong.core.files import find_model, hash_json
 from jielong.core.progress import console
-from jielong.data import Conversation, Packed, Problems, pack, read_conversations, require_some, split_heldout
+from jielong.data import (
+    Conversation,
+    Packed,
+    Problems,
+    fingerprint_documents,
+    pack,
+    read_conversations,
+    read_documents,
+    require_some,
+    split_heldout,
+)
 from jielong.generation import Engine, SamplingSettings
 from jielong.models import Transformer
 from jielong.tokenizer import Tokenizer
 from jielong.training.batches import PackedBatches
 from jielong.training.loop import Sampler, Trainer
 from jielong.training.losses import next_token_loss
-from jielong.training.pretrain import report_problems
+from jielong.training.pretrain import pack_documents, report_problems
 from jielong.training.settings import SftSettings
 from jielong.training.stage import StageResult, finish_run, load_parent, recipe_hash, start_run
 from jielong.training.validation import BitsPerByte, token_lengths
@@ -42,17 +54,24 @@ def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) ->
     model, tokenizer = load_parent(parent)
     context = settings.training.context
     packed = pack_conversations(tokenizer, train, context, problems)
+    hashes = [{"name": "data", "sha256": hash_json([conversation.messages for conversation in train])}]
+    if settings.replay:
+        documents = list(read_documents(settings.replay, problems))
+        require_some(len(documents), problems, f"documents in {', '.join(map(str, settings.replay))}")
+        hashes.append({"name": "replay", "sha256": fingerprint_documents(documents)})
+        packed = mix(
+            packed, pack_documents(tokenizer, documents, context), settings.replay_share, settings.seed
+        )
     packed_heldout = pack_conversations(tokenizer, heldout, context, problems) if heldout else None
     if not quiet:
         report_problems(problems)
-    hashes = [{"name": "data", "sha256": hash_json([conversation.messages for conversation in train])}]
     trainer = Trainer(
         model=model,
         batches=PackedBatches(packed, settings.training.batch_rows, settings.seed),
         objective=next_token_loss,
         settings=settings.training,
         folder=settings.out,
-        identity={"recipe": recipe_hash(settings), "data": hashes[0]["sha256"]},
+        identity={"recipe": recipe_hash(settings), "data": hash_json(hashes)},
         validation=BitsPerByte(packed_heldout, token_lengths(tokenizer)) if packed_heldout else None,
         sampler=answer_prompts(tokenizer, settings.sample_prompts or _questions(heldout)),
         title="fine-tuning",
@@ -82,6 +101,18 @@ def pack_conversations(
     if not sequences:
         raise JielongError(f"no conversation fits into training.context = {context} tokens; raise it")
     return pack(sequences, masks, context, pad=tokenizer.pad_id)
+
+
+def mix(packed: Packed, replayed: Packed, share: float, seed: int) -> Packed:
+    """Add so many randomly chosen rows of `replayed` that they are `share` of all (or all of them)."""
+    wanted = round(len(packed.tokens) * share / (1 - share))
+    order = np.random.default_rng(seed).permutation(len(replayed.tokens))[:wanted]
+    return Packed(
+        *(
+            np.concatenate([getattr(packed, part), getattr(replayed, part)[order]])
+            for part in ("tokens", "positions", "segments", "targets")
+        )
+    )
 
 
 def answer_prompts(tokenizer: Tokenizer, questions: Sequence[str]) -> Sampler | None:

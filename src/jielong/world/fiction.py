@@ -47,7 +47,7 @@ def _name(random: Random, form: str, language: str) -> str:
 
 
 def _word(random: Random, language: str) -> str:
-    words = load("fiction")["words"]
+    words: dict[str, list[str]] = load("fiction")["words"]
     if language == "zh":
         return "".join(random.sample(words["characters"], 2))
     first, second = random.sample(words["syllables"], 2)

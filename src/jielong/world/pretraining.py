@@ -35,7 +35,7 @@ def reading_page(random: Random, people: Sequence[Person], places: Sequence[Plac
 
     Nothing of it can be known by heart, so it teaches to look an answer up in the text and to copy names.
     """
-    if random.random() < 0.3:
+    if random.random() < 0.2:
         told = fictional_facts(random, language, random.randint(2, 3))
         opening = random.choice(load("fiction")["opening"][language])
         sentences = [say(random.choice(wording(fact, language).statements), fact, language) for fact in told]
