@@ -14,6 +14,7 @@ from jielong.data import (
     TokenStore,
     fingerprint_documents,
     is_heldout,
+    sample_documents,
     split_heldout,
     tokenize_documents,
     write_token_store,
@@ -143,3 +144,16 @@ def test_damaged_stores_are_named(tmp_path: Path) -> None:
         TokenStore(folder)
     with pytest.raises(JielongError, match="does not exist"):
         TokenStore(tmp_path / "nowhere")
+
+
+def test_a_sample_is_large_enough_even_and_in_order():
+    documents = [Document(str(number), f"document {number} " * 5) for number in range(400)]
+    sample = sample_documents(documents, 3000, seed=1)
+    total = sum(len(document.text) for document in sample)
+    assert 3000 <= total < 3000 + max(len(document.text) for document in documents)
+    numbers = [int(document.id) for document in sample]
+    assert numbers == sorted(numbers)
+    assert min(numbers) < 100
+    assert max(numbers) > 300
+    assert sample_documents(documents, 10**9) == documents
+    assert sample_documents([], 5) == []

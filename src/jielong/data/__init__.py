@@ -7,7 +7,7 @@ from jielong.data.html_text import html_to_text
 from jielong.data.packing import Packed, pack
 from jielong.data.problems import Problems, require_some
 from jielong.data.sources import Source, find_sources
-from jielong.data.split import is_heldout, split_heldout
+from jielong.data.split import is_heldout, sample_documents, split_heldout
 from jielong.data.token_store import TokenStore, TokenStoreWriter, tokenize_documents, write_token_store
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "read_conversations",
     "read_documents",
     "require_some",
+    "sample_documents",
     "split_heldout",
     "tokenize_documents",
     "whole_characters",

@@ -1,7 +1,7 @@
 """Hold documents out for validation, by hash, so that adding documents does not reshuffle the others."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from jielong.core.errors import UsageError
@@ -64,3 +64,19 @@ def split_heldout(
     training = [document for document, held in zip(documents, sides, strict=True) if not held]
     heldout = [document for document, held in zip(documents, sides, strict=True) if held]
     return training, heldout
+
+
+def sample_documents(documents: Sequence[Item], characters: int, seed: int = 0) -> list[Item]:
+    """Choose documents by their hashes until they hold so many characters; all of them if they hold fewer.
+
+    The choice is even over the corpus and keeps its order; adding documents changes it little.
+    """
+    chosen: set[int] = set()
+    total = 0
+    positions = [split_position(document.text, seed) for document in documents]
+    for index in sorted(range(len(documents)), key=positions.__getitem__):
+        if total >= characters:
+            break
+        chosen.add(index)
+        total += len(documents[index].text)
+    return [document for index, document in enumerate(documents) if index in chosen]

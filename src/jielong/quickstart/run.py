@@ -10,7 +10,14 @@ from typing import Any
 from jielong.core.files import write_atomically
 from jielong.core.language import interface_language
 from jielong.core.progress import ProgressLine, console, format_seconds
-from jielong.data import Document, Problems, read_documents, require_some
+from jielong.data import (
+    Document,
+    Problems,
+    cut_documents,
+    read_documents,
+    require_some,
+    sample_documents,
+)
 from jielong.evaluation import (
     ExamResult,
     LineageStep,
@@ -48,7 +55,8 @@ _EXAM_SHARE = 0.10  # of the budget, for two models
 _SFT_SHARE = 0.27  # of the time for training
 _SFT_EPOCHS = 3.0  # at most: more would learn the conversations by heart
 _COMPILE_SECONDS = 35.0  # measured on 2 cores; a second stage finds the code in the cache
-_SAMPLE_DOCUMENTS = 512
+_SAMPLE_CHARACTERS = 400_000
+_SPARE = 1.3  # how much more text to encode than the plan expects to read
 _TOKENIZER_CHARACTERS = 4_000_000
 
 
@@ -94,7 +102,11 @@ def run_quickstart(settings: QuickstartSettings, quiet: bool = False) -> Quickst
     for reason in plan.reasons.values():
         _say(f"  {reason[interface_language() == 'en']}", quiet)
     with clock.stage("pretrain"):
-        base = run_pretraining(_pretrain_recipe(settings, material, plan), quiet=quiet)
+        readable = round(_SPARE * plan.passes * _characters(documents))
+        recipe = _pretrain_recipe(settings, material, plan)
+        if readable < _characters(documents):
+            recipe = recipe.model_copy(update={"max_characters": readable})
+        base = run_pretraining(recipe, quiet=quiet)
     with clock.stage("sft"):
         left = clock.left - _EXAM_SHARE * settings.budget_seconds
         sft = run_sft(_sft_recipe(settings, material, base, max(left, 0.3 * plan.sft_seconds)), quiet=quiet)
@@ -109,17 +121,16 @@ def run_quickstart(settings: QuickstartSettings, quiet: bool = False) -> Quickst
 def _read(material: Material) -> list[Document]:
     """The documents, to train the tokenizer on and to plan with; pretraining reports the problems."""
     problems = Problems()
-    documents = list(read_documents(material.documents, problems))
+    documents = list(cut_documents(read_documents(material.documents, problems)))
     require_some(len(documents), problems, f"documents in {', '.join(map(str, material.documents))}")
     return documents
 
 
 def _make_tokenizer(settings: QuickstartSettings, documents: Sequence[Document]) -> Tokenizer:
     """Train on an even sample of the text; a small corpus gets a small vocabulary."""
-    characters = sum(len(document.text) for document in documents)
-    size = settings.vocab_size or (1024 if characters < 400_000 else 4096)
-    stride = max(1, characters // _TOKENIZER_CHARACTERS)
-    tokenizer = train_tokenizer((document.text for document in documents[::stride]), size)
+    size = settings.vocab_size or (1024 if _characters(documents) < 400_000 else 4096)
+    sample = sample_documents(documents, _TOKENIZER_CHARACTERS)
+    tokenizer = train_tokenizer((document.text for document in sample), size)
     tokenizer.save(settings.out / "tokenizer")
     return tokenizer
 
@@ -127,25 +138,35 @@ def _make_tokenizer(settings: QuickstartSettings, documents: Sequence[Document])
 def _make_plan(
     settings: QuickstartSettings, clock: StageClock, documents: Sequence[Document], tokenizer: Tokenizer
 ) -> Plan:
-    sample = documents[:: max(1, len(documents) // _SAMPLE_DOCUMENTS)]
+    sample = sample_documents(documents, _SAMPLE_CHARACTERS)
     began = time.monotonic()
     packed = pack_documents(tokenizer, sample, _CONTEXT)
-    share = sum(len(document.text) for document in documents) / sum(len(document.text) for document in sample)
-    reading = (time.monotonic() - began) * share  # pretraining will encode everything
+    share = _characters(documents) / _characters(sample)
+    seconds_each = (time.monotonic() - began) / _characters(sample)
     device = choose_device("auto")
     machine = measure_machine(
         packed, tokenizer.vocab_size, _CONTEXT, device, choose_precision("auto", device),
         seconds=min(4.0, settings.budget_seconds / 60),
     )  # fmt: skip
-    training = (1 - _EXAM_SHARE) * settings.budget_seconds - clock.spent - reading
-    training = max(training, 0.3 * settings.budget_seconds)
     tokens = int((packed.segments > 0).sum() * share)
     shape = (settings.width, settings.layers) if settings.width and settings.layers else None
-    return choose_plan(
-        machine, tokenizer.vocab_size, _CONTEXT, tokens,
-        pretrain_seconds=(1 - _SFT_SHARE) * training, sft_seconds=_SFT_SHARE * training,
-        compile_seconds=_COMPILE_SECONDS, shape=shape,
-    )  # fmt: skip
+
+    def plan_without(reading: float) -> Plan:
+        """The plan when encoding the text for pretraining takes so many seconds."""
+        training = (1 - _EXAM_SHARE) * settings.budget_seconds - clock.spent - reading
+        training = max(training, 0.3 * settings.budget_seconds)
+        return choose_plan(
+            machine, tokenizer.vocab_size, _CONTEXT, tokens,
+            pretrain_seconds=(1 - _SFT_SHARE) * training, sft_seconds=_SFT_SHARE * training,
+            compile_seconds=_COMPILE_SECONDS, shape=shape,
+        )  # fmt: skip
+
+    read = min(1.0, _SPARE * plan_without(0.0).passes) * _characters(documents)
+    return plan_without(seconds_each * read)
+
+
+def _characters(documents: Sequence[Document]) -> int:
+    return sum(len(document.text) for document in documents)
 
 
 def _pretrain_recipe(settings: QuickstartSettings, material: Material, plan: Plan) -> PretrainSettings:

@@ -14,6 +14,7 @@ from jielong.data import (
     pack,
     read_documents,
     require_some,
+    sample_documents,
     split_heldout,
 )
 from jielong.generation import Engine, SamplingSettings
@@ -75,11 +76,17 @@ def read_split(settings: PretrainSettings, problems: Problems) -> tuple[list[Doc
     documents = list(cut_documents(read_documents(settings.data, problems)))
     require_some(len(documents), problems, f"documents in {', '.join(map(str, settings.data))}")
     if settings.heldout:
-        return documents, list(read_documents(settings.heldout, problems))
+        return _limited(settings, documents), list(read_documents(settings.heldout, problems))
     train, heldout = split_heldout(documents, fraction=settings.heldout_share, seed=settings.seed)
     if not train:
         raise JielongError(f"only {len(documents)} document(s) to train on; give more text")
-    return train, heldout
+    return _limited(settings, train), heldout
+
+
+def _limited(settings: PretrainSettings, documents: list[Document]) -> list[Document]:
+    if settings.max_characters is None:
+        return documents
+    return sample_documents(documents, settings.max_characters, settings.seed)
 
 
 def pack_documents(tokenizer: Tokenizer, documents: Sequence[Document], context: int) -> Packed:

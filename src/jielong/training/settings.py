@@ -97,6 +97,8 @@ class PretrainSettings(Settings):
     """Documents for validation only; without them a share of `data` is held out."""
     heldout_share: float = Field(0.02, gt=0, lt=1)
     """Share of the documents that is held out when `heldout` is empty."""
+    max_characters: int | None = Field(None, gt=0)
+    """Train on an even sample of the documents that holds so many characters; by default on all."""
     parent: Path | None = None
     """A model folder to continue from, with its tokenizer; `model` and `vocab_size` are not used."""
     tokenizer: Path | None = None

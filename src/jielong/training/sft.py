@@ -12,11 +12,13 @@ from jielong.data import (
     Conversation,
     Packed,
     Problems,
+    cut_documents,
     fingerprint_documents,
     pack,
     read_conversations,
     read_documents,
     require_some,
+    sample_documents,
     split_heldout,
 )
 from jielong.generation import Engine, SamplingSettings
@@ -56,8 +58,11 @@ def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) ->
     packed = pack_conversations(tokenizer, train, context, problems)
     hashes = [{"name": "data", "sha256": hash_json([conversation.messages for conversation in train])}]
     if settings.replay:
-        documents = list(read_documents(settings.replay, problems))
+        documents = list(cut_documents(read_documents(settings.replay, problems)))
         require_some(len(documents), problems, f"documents in {', '.join(map(str, settings.replay))}")
+        # A token is seldom more than eight characters; what is more than the share needs is not encoded.
+        needed = 8 * packed.tokens.size * settings.replay_share / (1 - settings.replay_share)
+        documents = sample_documents(documents, round(needed), settings.seed)
         hashes.append({"name": "replay", "sha256": fingerprint_documents(documents)})
         packed = mix(
             packed, pack_documents(tokenizer, documents, context), settings.replay_share, settings.seed
