@@ -137,9 +137,14 @@ def test_generation_ends_at_the_context(engine: Engine) -> None:
 
 
 def test_end_tokens_end_an_answer(engine: Engine, folder: Path, tmp_path: Path) -> None:
-    prompt = prompts_of(engine, [4])[0]
-    ids = engine.generate([prompt], GREEDY)[0].ids
-    place = next(i for i in range(2, 40) if ids[i] not in ids[:i])
+    prompts = prompts_of(engine, list(range(3, 20)))
+    answers = [completion.ids for completion in engine.generate(prompts, GREEDY)]
+    prompt, ids, place = next(
+        (prompt, ids, place)
+        for prompt, ids in zip(prompts, answers, strict=True)
+        for place in range(1, len(ids))
+        if ids[place] not in ids[:place]
+    )
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     config = {"eos_token_id": [engine.tokenizer.eos_id, ids[place]], "temperature": 0.0, "max_new_tokens": 40}

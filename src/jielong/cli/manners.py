@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from pydantic import BaseModel
-from rich.console import Console
-from rich.table import Table
 
 from jielong.core.files import to_json
 from jielong.core.recipe import describe
@@ -24,17 +22,15 @@ def print_result(result: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print(to_json(dict(result)), end="")
         return
-    table = Table.grid(padding=(0, 2))
+    width = max(map(len, result), default=0)
     for key, value in result.items():
-        shown = (
-            f"{value:,.4g}"
-            if isinstance(value, float)
-            else f"{value:,}"
-            if type(value) is int
-            else str(value)
-        )
-        table.add_row(key.replace("_", " "), shown)
-    Console(highlight=False).print(table)
+        print(f"{key.replace('_', ' '):{width}}  {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def settings_help(settings: type[BaseModel]) -> str:

@@ -55,8 +55,10 @@ def show(model: Model, text: str, /, *, json: Json = False) -> None:
     ids = tokenizer.encode(shown)
     rates = bytes_per_token(tokenizer, [shown])
     if json:
+        pieces = [(token, tokenizer.token_bytes(token)) for token in ids]
         tokens = [
-            {"id": token, "text": tokenizer.token_bytes(token).decode("utf-8", "replace")} for token in ids
+            {"id": token, "text": piece.decode("utf-8", "replace"), "bytes": piece.hex()}
+            for token, piece in pieces
         ]
         print(to_json({"tokens": tokens, "bytes_per_token": rates}), end="")
         return

@@ -16,7 +16,7 @@ _SECONDS_BETWEEN_LINES = 15.0  # where there is no terminal to redraw, one line 
 
 def console() -> Console:
     """The console that progress and notices are written to."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def format_seconds(seconds: float) -> str:
