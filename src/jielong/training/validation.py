@@ -30,7 +30,7 @@ class BitsPerByte:
     lengths: np.ndarray
 
     def measure(self, model: Transformer, batch_rows: int, max_rows: int, device: torch.device) -> float:
-        """Bits per byte over `max_rows` rows: the same ones each time, and not just the long texts in front."""
+        """Bits per byte over `max_rows` rows: always the same, and not only the long texts in front."""
         nats = 0.0
         spelled = 0
         was_training = model.training
