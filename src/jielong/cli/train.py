@@ -23,10 +23,14 @@ def pretrain(
         resume: go on from the newest checkpoint of the run folder.
         json: print the result as JSON.
     """
+    from jielong.training.distributed import is_main, process_group
     from jielong.training.pretrain import run_pretraining
 
     settings = PretrainSettings.load(recipe, overrides)
-    print_result(run_pretraining(settings, resume=resume, quiet=json).summary(), json)
+    with process_group(settings.training.device):
+        result = run_pretraining(settings, resume=resume, quiet=json)
+        if is_main():
+            print_result(result.summary(), json)
 
 
 @sft_app.default
@@ -41,7 +45,11 @@ def sft(
         resume: go on from the newest checkpoint of the run folder.
         json: print the result as JSON.
     """
+    from jielong.training.distributed import is_main, process_group
     from jielong.training.sft import run_sft
 
     settings = SftSettings.load(recipe, overrides)
-    print_result(run_sft(settings, resume=resume, quiet=json).summary(), json)
+    with process_group(settings.training.device):
+        result = run_sft(settings, resume=resume, quiet=json)
+        if is_main():
+            print_result(result.summary(), json)

@@ -43,12 +43,12 @@ class PackedBatches:
         """Micro-batches in one epoch, the last one perhaps shared with the next epoch."""
         return math.ceil(len(self.packed.tokens) / self.rows)
 
-    def draw(self, number: int, device: torch.device) -> Batch:
-        """Micro-batch `number` (0-based, over all epochs)."""
+    def draw(self, number: int, device: torch.device, share: slice = slice(None)) -> Batch:
+        """The rows `share` of micro-batch `number` (0-based, over all epochs)."""
         count = len(self.packed.tokens)
         indices = np.arange(number * self.rows, (number + 1) * self.rows)
         chosen = [self._order(int(index) // count)[int(index) % count] for index in indices]
-        return make_batch(self.packed, np.array(chosen), device)
+        return make_batch(self.packed, np.array(chosen[share]), device)
 
     def _make_order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.packed.tokens))

@@ -11,7 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from jielong.core.errors import JielongError
-from jielong.core.files import folder_written_atomically, hash_file, read_json, to_json, write_atomically
+from jielong.core.files import hash_file, read_json, to_json, write_atomically
+from jielong.training.distributed import folder_written_together, is_main
+from jielong.training.parallel import is_sharded
+from jielong.training.shards import layout_of, load_shards, save_shards, share_out
 
 _NAME = re.compile(r"step-(\d{6,})")
 
@@ -41,15 +44,23 @@ class Progress:
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], progress: Progress, keep: int
 ) -> Path:
-    """Write `folder/step-NNNNNN` atomically and remove all but the newest `keep` checkpoints."""
+    """Write `folder/step-NNNNNN` atomically and remove all but the newest `keep` checkpoints.
+
+    Every process must call this. A model that is whole is written by the main process, in two files; of one
+    that is shared out every process writes its share. Either form is read by any number of processes.
+    """
     path = folder / f"step-{progress.step:06d}"
-    with folder_written_atomically(path) as aside:
-        save_file(_contiguous(model.state_dict()), aside / "model.safetensors")
-        save_file(_optimizer_tensors(optimizers), aside / "optimizer.safetensors")
-        write_atomically(aside / "progress.json", to_json(asdict(progress)))
-        hashes = {file.name: hash_file(file) for file in sorted(aside.iterdir())}
-        write_atomically(aside / "manifest.json", to_json(hashes))
-    for old in _checkpoints(folder)[:-keep]:
+    with folder_written_together(path) as aside:
+        if is_sharded(model):
+            save_shards(aside, {"model": model.state_dict(), "optimizer": _optimizer_tensors(optimizers)})
+        elif is_main():
+            save_file(_storable(model.state_dict()), aside / "model.safetensors")
+            save_file(_storable(_optimizer_tensors(optimizers)), aside / "optimizer.safetensors")
+        if is_main():
+            write_atomically(aside / "progress.json", to_json(asdict(progress)))
+            hashes = {file.name: hash_file(file) for file in sorted(aside.iterdir())}
+            write_atomically(aside / "manifest.json", to_json(hashes))
+    for old in _checkpoints(folder)[:-keep] if is_main() else ():
         shutil.rmtree(old)
     return path
 
@@ -64,9 +75,15 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 def load_checkpoint(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Progress:
     """Put a checkpoint's state into a model and its optimizers, built with the same settings."""
+    layout = layout_of(model, optimizers)
+    files = {part: path / f"{part}.safetensors" for part in ("model", "optimizer")}
     try:
-        model.load_state_dict(load_file(path / "model.safetensors"))
-        _restore_optimizers(optimizers, load_file(path / "optimizer.safetensors"))
+        if all(file.exists() for file in files.values()):
+            state = share_out({part: load_file(file) for part, file in files.items()}, layout)
+        else:
+            state = load_shards(path, layout)
+        model.load_state_dict(state["model"])
+        _restore_optimizers(optimizers, state["optimizer"])
     except (SafetensorError, OSError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise JielongError(f"checkpoint {path} does not fit this run: {reason}") from error
@@ -88,7 +105,7 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors as safetensors wants them: contiguous, and each storage once (a tied head is its embedding)."""
     seen: set[int] = set()
     kept = {}
@@ -104,7 +121,7 @@ def _optimizer_tensors(optimizers: list[torch.optim.Optimizer]) -> dict[str, Ten
     for number, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
             for key, value in state.items():
-                tensors[f"{number}.{index}.{key}"] = torch.as_tensor(value).detach().contiguous().cpu()
+                tensors[f"{number}.{index}.{key}"] = torch.as_tensor(value).detach()
     return tensors
 
 

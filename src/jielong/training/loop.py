@@ -11,13 +11,25 @@ import torch
 from torch import Tensor
 
 from jielong.core.errors import JielongError, UsageError
+from jielong.core.files import hash_json
 from jielong.core.progress import ProgressLine, console, format_seconds
 from jielong.models import Transformer
 from jielong.training.batches import PackedBatches
 from jielong.training.checkpoint import Progress, load_checkpoint, newest_checkpoint, save_checkpoint
+from jielong.training.distributed import (
+    any_process,
+    from_main,
+    is_main,
+    require_same,
+    share,
+    share_of,
+    sum_of_all,
+    world_size,
+)
 from jielong.training.interrupt import InterruptGuard
 from jielong.training.metrics import MetricsLog
 from jielong.training.optimizer import build_optimizers
+from jielong.training.parallel import build_network, gradient_sync, whole, whole_model
 from jielong.training.precision import can_compile, choose_device, choose_precision
 from jielong.training.schedule import decay_steps, learning_rate_factor, total_when_decay_begins
 from jielong.training.settings import TrainingSettings
@@ -35,6 +47,8 @@ _SPEED_WINDOW = 40  # steps whose speed predicts the rest
 
 class TrainingStoppedError(JielongError):
     """The user asked the run to stop; a checkpoint was written."""
+
+    shared = True
 
 
 @dataclass
@@ -86,7 +100,7 @@ class Trainer:
             with InterruptGuard() as guard:
                 while not self._finished():
                     self._step(line)
-                    if guard.requested:
+                    if any_process(guard.requested):
                         self._stop_early()
             bits = self._validate(final=True)
         finally:
@@ -102,6 +116,10 @@ class Trainer:
         self.device = choose_device(self.settings.device)
         self.dtype = choose_precision(self.settings.precision, self.device)
         self.model.to(self.device).train()
+        self.model.recompute = self.settings.activation_checkpointing
+        self.rows = share_of(self.settings.batch_rows, "training.batch_rows")
+        require_same(hash_json(self.identity), "recipe and data")
+        self.network = build_network(self.model, self.settings.parallel, self.dtype)
         self.optimizers = build_optimizers(self.model, self.settings.optimizer)
         self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.most_steps = self._most_steps()
@@ -118,8 +136,9 @@ class Trainer:
         self.bits_before = self._validate() if self.progress.step == 0 else None
 
     def _resume(self) -> None:
-        path = newest_checkpoint(self.folder / "checkpoints")
-        if path is None:
+        found = newest_checkpoint(self.folder / "checkpoints") if is_main() else None
+        path = Path(from_main(str(found or "")))
+        if not path.name:
             console().print(f"no checkpoint in {self.folder}; starting from the beginning")
             return
         self.progress = load_checkpoint(path, self.model, self.optimizers)
@@ -165,7 +184,8 @@ class Trainer:
         step = self.progress.step
         rate = self._learning_rate_factor(step)
         loss, learned, tokens = self._accumulate_gradients(step)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.optimizer.clip))
+        clipped = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.optimizer.clip)
+        norm = float(whole(clipped))
         self._refuse_bad(loss, norm)
         for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -185,24 +205,30 @@ class Trainer:
     def _accumulate_gradients(self, step: int) -> tuple[float, int, int]:
         """Gradients of the mean loss over all micro-batches; returns (mean loss, targets, tokens)."""
         count = self.settings.accumulate
-        drawn = [self.batches.draw(step * count + number, self.device) for number in range(count)]
-        learned = sum(batch.learned for batch in drawn)
+        drawn = [self.batches.draw(step * count + number, self.device, share()) for number in range(count)]
+        learned, tokens = sum_of_all(
+            sum(batch.learned for batch in drawn), sum(int((batch.segments > 0).sum()) for batch in drawn)
+        )
         if learned == 0:
             raise JielongError(
                 f"step {step + 1} has no token to learn; is the loss mask of the data all zero?"
             )
         total = 0.0
-        for batch in drawn:
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                loss = self.loss(self.model, batch.tokens, batch.positions, batch.segments, batch.targets)
-            torch.autograd.backward(loss / learned)
+        for number, batch in enumerate(drawn, 1):
+            with gradient_sync(self.network, wanted=number == count):
+                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                    loss = self.network(
+                        self.loss, batch.tokens, batch.positions, batch.segments, batch.targets
+                    )
+                # The engines average gradients over the processes; the mean is over all learned tokens.
+                torch.autograd.backward(loss / (learned / world_size()))
             total += loss.item()
-        tokens = sum(int((batch.segments > 0).sum()) for batch in drawn)
-        return total / learned, learned, tokens
+        (total,) = sum_of_all(total)
+        return total / learned, int(learned), int(tokens)
 
     def _learning_rate_factor(self, step: int) -> float:
         schedule = self.settings.schedule
-        if self.progress.total is None and self._decay_must_begin(step):
+        if self.progress.total is None and any_process(self._decay_must_begin(step)):
             self.progress.total = total_when_decay_begins(step, schedule)
         # Until a time budget has fixed the length the decay is far away, wherever it will be.
         total = self.progress.total if self.progress.total is not None else 1 << 40
@@ -274,7 +300,7 @@ class Trainer:
             return None
         rows = self.settings.validation_rows * (4 if final else 1)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            bits = self.validation.measure(self.model, self.settings.batch_rows, rows, self.device)
+            bits = self.validation.measure(self.network, self.rows, rows, self.device)
         self.metrics.write(step=self.progress.step, validation_bits_per_byte=bits)
         self.last_bits = bits
         if final and self.sampler:
@@ -284,7 +310,9 @@ class Trainer:
     def _sample(self) -> None:
         assert self.sampler is not None  # noqa: S101  (the callers have looked)
         self.model.eval()
-        self.metrics.write(step=self.progress.step, samples=self.sampler(self.model))
+        model = whole_model(self.model)
+        if is_main() and model is not None:
+            self.metrics.write(step=self.progress.step, samples=self.sampler(model))
         self.model.train()
 
     def _save(self) -> Path:

@@ -9,8 +9,13 @@ from jielong.core.recipe import Settings
 from jielong.data import Problems
 from jielong.models import Transformer, load_model, save_model, write_lineage
 from jielong.tokenizer import Tokenizer
+from jielong.training.distributed import is_main
 from jielong.training.loop import Trainer, TrainingResult
+from jielong.training.parallel import whole_model
 from jielong.training.settings import TrainingSettings
+
+_HOW = {"parallel", "activation_checkpointing"}
+"""Training settings that change how the same weights are computed."""
 
 
 @dataclass
@@ -47,13 +52,15 @@ class StageResult:
 
 def start_run(settings: Settings, out: Path) -> None:
     """Make the run folder and write the recipe into it, so that a run that dies can be taken up again."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "recipe.yaml", settings.to_yaml())
+    if is_main():
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / "recipe.yaml", settings.to_yaml())
 
 
 def recipe_hash(settings: Settings) -> str:
-    """Hash of everything in a recipe that shapes the weights: where the run is written does not."""
-    return hash_json({key: value for key, value in settings.model_dump(mode="json").items() if key != "out"})
+    """Hash of everything in a recipe that shapes the weights: where the run is written does not, nor how."""
+    values = settings.model_dump(mode="json", exclude={"out": True, "training": _HOW})
+    return hash_json(values)
 
 
 def finish_run(
@@ -69,12 +76,14 @@ def finish_run(
 ) -> StageResult:
     """Write the model folder (network, tokenizer, lineage) and the recipe as it was really run."""
     out = trainer.folder
+    parameters = sum(weight.numel() for weight in trainer.model.parameters())
+    model = whole_model(trainer.model)
+    done = StageResult(out, out / "model", parameters, result, problems)
+    if model is None or not is_main():
+        return done
     used = settings.model_copy(update={"training": result.settings})
     write_atomically(out / "recipe.yaml", used.to_yaml())
-    model = trainer.model.to("cpu").eval()
-    done = StageResult(
-        out, out / "model", sum(weight.numel() for weight in model.parameters()), result, problems
-    )
+    model = model.to("cpu").eval()
     with folder_written_atomically(out / "model") as folder:
         save_model(
             model,
