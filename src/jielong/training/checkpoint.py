@@ -14,7 +14,6 @@ from jielong.core.errors import JielongError
 from jielong.core.files import hash_file, read_json, to_json, write_atomically
 from jielong.training.distributed import folder_written_together, is_main
 from jielong.training.parallel import is_sharded
-from jielong.training.shards import layout_of, load_shards, save_shards, share_out
 
 _NAME = re.compile(r"step-(\d{6,})")
 
@@ -52,7 +51,11 @@ def save_checkpoint(
     path = folder / f"step-{progress.step:06d}"
     with folder_written_together(path) as aside:
         if is_sharded(model):
-            save_shards(aside, {"model": model.state_dict(), "optimizer": _optimizer_tensors(optimizers)})
+            from jielong.training import shards  # its imports take a second that most runs need not pay
+
+            shards.save_shards(
+                aside, {"model": model.state_dict(), "optimizer": _optimizer_tensors(optimizers)}
+            )
         elif is_main():
             save_file(_storable(model.state_dict()), aside / "model.safetensors")
             save_file(_storable(_optimizer_tensors(optimizers)), aside / "optimizer.safetensors")
@@ -75,19 +78,29 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 def load_checkpoint(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Progress:
     """Put a checkpoint's state into a model and its optimizers, built with the same settings."""
-    layout = layout_of(model, optimizers)
-    files = {part: path / f"{part}.safetensors" for part in ("model", "optimizer")}
     try:
-        if all(file.exists() for file in files.values()):
-            state = share_out({part: load_file(file) for part, file in files.items()}, layout)
-        else:
-            state = load_shards(path, layout)
+        state = _read_state(path, model, optimizers)
         model.load_state_dict(state["model"])
         _restore_optimizers(optimizers, state["optimizer"])
     except (SafetensorError, OSError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise JielongError(f"checkpoint {path} does not fit this run: {reason}") from error
     return Progress(**read_json(path / "progress.json"))
+
+
+def _read_state(
+    path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> dict[str, dict[str, Tensor]]:
+    """Tensors by part and name, each laid out over the processes as its weight is now."""
+    files = {part: path / f"{part}.safetensors" for part in ("model", "optimizer")}
+    is_whole = all(file.exists() for file in files.values())
+    state = {part: load_file(file) for part, file in files.items()} if is_whole else {}
+    if is_whole and not is_sharded(model):
+        return state
+    from jielong.training import shards
+
+    layout = shards.layout_of(model, optimizers)
+    return shards.share_out(state, layout) if is_whole else shards.load_shards(path, layout)
 
 
 def _checkpoints(folder: Path) -> list[Path]:

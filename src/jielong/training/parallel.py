@@ -1,14 +1,13 @@
 """Torch's engines for several processes, DDP and FSDP2, around a model and whatever is computed with it."""
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from jielong.models import Transformer
@@ -48,12 +47,22 @@ def build_network(model: Transformer, parallel: str, dtype: torch.dtype) -> nn.M
     if world_size() == 1:
         return network
     if parallel == "ddp":
-        return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+        with warnings.catch_warnings():  # torch 2.13 renames broadcast_buffers, 2.11 has only this name
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return _fully_sharded(network, dtype)
+
+
+def _fully_sharded(network: Network, dtype: torch.dtype) -> nn.Module:
+    # Importing it takes a second, which runs of one process need not pay.
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for block in model.blocks:
+    for block in network.model.blocks:
         fully_shard(block, mp_policy=policy)
-    # Embedding, last norm and head stay float32: the residual stream begins and ends there, as in one process.
-    return fully_shard(network)
+    # Embedding, last norm and head stay float32, as in one process: the residual stream begins and ends there.
+    fully_shard(network)
+    return network
 
 
 def gradient_sync(network: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
@@ -63,19 +72,20 @@ def gradient_sync(network: nn.Module, wanted: bool) -> AbstractContextManager[An
     """
     if isinstance(network, DistributedDataParallel) and not wanted:
         return cast(AbstractContextManager[Any], network.no_sync())
-    if isinstance(network, FSDPModule):
-        network.set_requires_gradient_sync(wanted)
+    if set_sync := getattr(network, "set_requires_gradient_sync", None):  # FSDP2's modules have it
+        set_sync(wanted)
     return contextlib.nullcontext()
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether each process holds only a share of the weights."""
-    return any(isinstance(weight, DTensor) for weight in model.parameters())
+    """Whether each process holds only a share of the weights, as DTensors."""
+    return any(hasattr(weight, "full_tensor") for weight in model.parameters())
 
 
 def whole(tensor: Tensor) -> Tensor:
     """The whole of a tensor that may be shared out; every process must call this."""
-    return cast(Tensor, tensor.full_tensor()) if isinstance(tensor, DTensor) else tensor
+    gather = getattr(tensor, "full_tensor", None)  # DTensors have it
+    return cast(Tensor, gather()) if gather else tensor
 
 
 def whole_model(model: Transformer) -> Transformer | None:

@@ -58,7 +58,7 @@ class TrainingSettings(Settings):
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun: ddp gives every process the whole model, fsdp a share of weights and optimizer."""
     activation_checkpointing: bool = False
-    """Compute each block again in the backward pass instead of keeping what is inside: less memory, slower."""
+    """Compute each block again in the backward pass instead of keeping its inside: less memory, slower."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the computation; weights stay float32. auto: bfloat16 where the hardware has it."""
     compile: Literal["auto", "yes", "no"] = "auto"

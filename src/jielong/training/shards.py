@@ -1,19 +1,21 @@
 """Checkpoints of which every process writes and reads a share, through torch.distributed.checkpoint.
 
-The shards are safetensors files whose headers say which part of a tensor they hold, so nothing is pickled, and
-any number of processes can read them.
+The shards are safetensors files whose headers say which part of a tensor they hold: nothing is pickled, and any
+number of processes can read them.
 """
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.distributed.tensor import empty as empty_dtensor
 
@@ -29,7 +31,7 @@ Layout = Callable[[str, str], Tensor | None]
 def layout_of(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Layout:
     """Which weight a tensor of a checkpoint belongs to; an optimizer's are named `optimizer.weight.slot`."""
     by_name = dict(model.named_parameters())
-    by_number = [
+    by_number: list[list[Tensor]] = [
         [weight for group in optimizer.param_groups for weight in group["params"]] for optimizer in optimizers
     ]
 
@@ -50,7 +52,7 @@ def save_shards(folder: Path, state: State) -> None:
     """
     flat = {f"{part}/{name}": tensor for part, tensors in state.items() for name, tensor in tensors.items()}
     try:
-        dcp.save(flat, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+        save(flat, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
     except CheckpointException as error:
         raise JielongError(f"cannot write {folder}: {_first_failure(error)}") from error
 
@@ -67,7 +69,9 @@ def load_shards(folder: Path, layout: Layout) -> State:
         assert isinstance(stored, TensorStorageMetadata)  # noqa: S101  (the writer knows no others)
         flat[key] = _empty(stored.size, stored.properties.dtype, layout(*key.split("/", 1)))
     try:
-        dcp.load(flat, storage_reader=reader, no_dist=not dist.is_initialized())
+        with warnings.catch_warnings():  # torch remarks that there is only one process
+            warnings.simplefilter("ignore", UserWarning)
+            load(flat, storage_reader=reader, no_dist=not dist.is_initialized())
     except CheckpointException as error:
         raise JielongError(f"cannot read {folder}: {_first_failure(error)}") from error
     state: State = {}

@@ -49,9 +49,7 @@ class BitsPerByte:
                 chosen = slice(start, start + batch_rows)
                 batch = make_batch(self.packed, rows[chosen], device)
                 batch.targets[~torch.from_numpy(counted[chosen])] = IGNORED
-                loss = network(
-                    next_token_loss, batch.tokens, batch.positions, batch.segments, batch.targets
-                )
+                loss = network(next_token_loss, batch.tokens, batch.positions, batch.segments, batch.targets)
                 nats += loss.item()
                 targets = batch.targets.cpu().numpy()
                 spelled += int(self.lengths[targets[targets != IGNORED]].sum())
