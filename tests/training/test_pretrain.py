@@ -168,3 +168,11 @@ def test_ctrl_c_saves_and_says_how_to_resume(recipe, how):
     assert "--resume" in error
     assert "Traceback" not in error
     assert newest_checkpoint(settings.out / "checkpoints") is not None
+
+
+def test_activation_checkpointing_changes_no_bit(recipe):
+    plain, again = recipe("plain", steps=4), recipe("again", steps=4, activation_checkpointing=True)
+    for settings in (plain, again):
+        run_pretraining(settings, quiet=True)
+    assert losses(plain.out) == losses(again.out)
+    assert_equal_weights(plain.out, again.out)

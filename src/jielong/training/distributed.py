@@ -16,8 +16,11 @@ from jielong.core.errors import JielongError, UsageError
 from jielong.core.files import folder_written_atomically
 from jielong.training.precision import choose_device
 
-_PATIENCE = timedelta(minutes=10)
-"""How long a process waits for the others before it gives up: longer than compiling or saving takes."""
+_PATIENCE = timedelta(hours=1)
+"""How long a process waits for one that lives but says nothing: longer than compiling, encoding or saving takes.
+
+A process that died is noticed at once: its connections close, and torchrun ends the others.
+"""
 
 
 @contextlib.contextmanager

@@ -60,20 +60,20 @@ def _fully_sharded(network: Network, dtype: torch.dtype) -> nn.Module:
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in network.model.blocks:
         fully_shard(block, mp_policy=policy)
-    # Embedding, last norm and head stay float32, as in one process: the residual stream begins and ends there.
+    # Embedding, last norm and head stay float32: the residual stream begins and ends there, as in one process
+    # under autocast.
     fully_shard(network)
     return network
 
 
 def gradient_sync(network: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
-    """While active, backward passes sum gradients over the processes only if it is wanted.
+    """While active, DDP's backward passes sum gradients over the processes only if it is wanted.
 
-    Micro-batches before the last of an optimizer step need no sum: their gradients are added up locally.
+    Micro-batches before the last of an optimizer step need no sum: their gradients are added up locally. FSDP
+    sums every time, since a process that is to hold a share of the gradients has no room for all of them.
     """
     if isinstance(network, DistributedDataParallel) and not wanted:
         return cast(AbstractContextManager[Any], network.no_sync())
-    if set_sync := getattr(network, "set_requires_gradient_sync", None):  # FSDP2's modules have it
-        set_sync(wanted)
     return contextlib.nullcontext()
 
 

@@ -1,7 +1,7 @@
 """Checkpoints of which every process writes and reads a share, through torch.distributed.checkpoint.
 
-The shards are safetensors files whose headers say which part of a tensor they hold: nothing is pickled, and any
-number of processes can read them.
+The shards are safetensors files whose headers say which part of a tensor they hold: nothing is pickled, and
+any number of processes can read them.
 """
 
 import warnings
@@ -84,12 +84,12 @@ def load_shards(folder: Path, layout: Layout) -> State:
 def share_out(state: State, layout: Layout) -> State:
     """Lay whole tensors, which every process has, out as the weights are now."""
     return {
-        part: {name: _laid_out(tensor, layout(part, name)) for name, tensor in tensors.items()}
+        part: {name: _lay_out(tensor, layout(part, name)) for name, tensor in tensors.items()}
         for part, tensors in state.items()
     }
 
 
-def _laid_out(tensor: Tensor, weight: Tensor | None) -> Tensor:
+def _lay_out(tensor: Tensor, weight: Tensor | None) -> Tensor:
     if not isinstance(weight, DTensor) or not _goes_with(tensor.shape, weight):
         return tensor
     # Every process cuts out its own share; nothing is sent.
