@@ -12,8 +12,8 @@ from jielong.training.settings import PretrainSettings
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 ACTIVATIONS = 34
-"""Bytes a token, block and unit of width that 16-bit training keeps, attention scores not counted (Korthikanti
-et al., arXiv 2205.05198, section 4.1; for a block with a plain MLP, taken here for ours too)."""
+"""Bytes a token, block and unit of width that 16-bit training keeps, attention scores not counted
+(Korthikanti et al., arXiv 2205.05198, section 4.1; for a block with a plain MLP, taken here for ours too)."""
 CHECKPOINTED = 4
 """The same when only the float32 residual stream between blocks is kept."""
 LOGITS = 10
@@ -56,8 +56,8 @@ def main() -> None:
 def memory(settings: PretrainSettings, processes: int, sharded: bool, recompute: bool) -> tuple[float, ...]:
     """GB on each GPU: (weights, gradients, optimizer, activations, logits).
 
-    Weights and gradients are float32, 4 bytes each. AdamW keeps 8 bytes a weight, Muon 4. FSDP holds a share of
-    these, and while it works two blocks gathered in bfloat16, the embedding in float32, and their gradients.
+    Weights and gradients are float32, 4 bytes each. AdamW keeps 8 bytes a weight, Muon 4. FSDP holds a share
+    of these, and while it works two blocks gathered in bfloat16, the embedding in float32, and their gradients.
     """
     config, training = shape(settings), settings.training
     total = count_parameters(config)

@@ -17,7 +17,7 @@ from jielong.core.files import folder_written_atomically
 from jielong.training.precision import choose_device
 
 _PATIENCE = timedelta(hours=1)
-"""How long a process waits for one that lives but says nothing: longer than compiling, encoding or saving takes.
+"""How long a process waits for one that lives but is silent: longer than compiling, encoding or saving takes.
 
 A process that died is noticed at once: its connections close, and torchrun ends the others.
 """
