@@ -57,7 +57,8 @@ def memory(settings: PretrainSettings, processes: int, sharded: bool, recompute:
     """GB on each GPU: (weights, gradients, optimizer, activations, logits).
 
     Weights and gradients are float32, 4 bytes each. AdamW keeps 8 bytes a weight, Muon 4. FSDP holds a share
-    of these, and while it works two blocks gathered in bfloat16, the embedding in float32, and their gradients.
+    of these; while it works also two blocks gathered in bfloat16, the embedding in float32, and gradients of
+    both.
     """
     config, training = shape(settings), settings.training
     total = count_parameters(config)

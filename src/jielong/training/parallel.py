@@ -62,7 +62,8 @@ def _fully_sharded(network: Network, dtype: torch.dtype) -> nn.Module:
         fully_shard(block, mp_policy=policy)
     # Embedding, last norm and head stay float32: the residual stream begins and ends there, as in one process
     # under autocast.
-    fully_shard(network)
+    # And gathered anew in each pass, so that none is stale after weights were changed between two passes.
+    fully_shard(network, reshard_after_forward=True)
     return network
 
 
