@@ -21,7 +21,7 @@ SHAPES = (
 )  # fmt: skip
 """Widths and layers to choose from, smallest first."""
 
-TOKENS_PER_PARAMETER = 0.4
+TOKENS_PER_PARAMETER = 0.5
 """Tokens that a network should see for each of its weights. Chinchilla's 20 (arXiv 2203.15556, table 3) is
 for one pass over fresh web text; docs/benchmarks.md has the runs that led to this value."""
 

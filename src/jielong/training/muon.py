@@ -17,7 +17,7 @@ class Muon(Optimizer):
     """Momentum with Nesterov's look-ahead, orthogonalised by Newton-Schulz (Jordan et al. 2024).
 
     The update is scaled to AdamW's size by 0.2 * sqrt(max(rows, columns)) (Moonlight, arXiv 2502.16982,
-    section 2.2), so that one learning rate serves every shape and width; weight decay is decoupled. It is what
+    section 2.2), so one learning rate serves every shape and width; weight decay is decoupled. It is what
     `torch.optim.Muon` does with `match_rms_adamw`, except that matrices of one shape are orthogonalised
     together: on 2 CPU cores that takes about 60 % of the time (docs/benchmarks.md).
 
