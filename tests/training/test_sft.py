@@ -105,3 +105,15 @@ def test_packed_conversations_give_the_logits_of_separate_ones(base):
             places = segments[0] == number
             alone = model.head(model(tokens[:, places], positions[:, places]))[0]
             torch.testing.assert_close(together[places], alone, rtol=0, atol=1e-5)
+
+
+def test_a_parent_that_cannot_chat_gets_a_template_in_plain_words(base, chats, tmp_path):
+    (base / "chat_template.jinja").unlink()
+    result = run_sft(sft_settings(base, chats, tmp_path), quiet=True)
+    tokenizer = Tokenizer.load(result.model)
+    chat = [{"role": "user", "content": "1 加一？"}, {"role": "assistant", "content": "是 2。"}]
+    ids, mask = tokenizer.encode_chat_with_mask(chat)
+    assert tokenizer.decode(ids, skip_special=False) == "User:\n1 加一？\nAssistant:\n是 2。<|im_end|>\n"
+    learned = [token for token, learn in zip(ids, mask, strict=True) if learn]
+    assert tokenizer.decode(learned, skip_special=False) == "是 2。<|im_end|>"
+    assert result.training.bits_per_byte < 0.7 * result.training.bits_per_byte_before

@@ -198,7 +198,7 @@ class Tokenizer:
     def _need_template(self) -> ChatTemplate:
         if self._template is None:
             raise JielongError(
-                f"{self._where} has no chat template, so it cannot chat; give it one with SFT first"
+                f"{self._where} has no chat template, so it cannot chat yet; `jielong sft` teaches it"
             )
         return self._template
 

@@ -23,7 +23,7 @@ from jielong.data import (
 )
 from jielong.generation import Engine, SamplingSettings
 from jielong.models import Transformer
-from jielong.tokenizer import Tokenizer
+from jielong.tokenizer import Tokenizer, read_chat_template
 from jielong.training.batches import PackedBatches
 from jielong.training.loop import Sampler, Trainer
 from jielong.training.losses import next_token_loss
@@ -54,6 +54,8 @@ def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) ->
     train, heldout = split_heldout(conversations, fraction=settings.heldout_share, seed=settings.seed)
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent)
+    if tokenizer.chat_template is None:
+        tokenizer = tokenizer.with_chat_template(read_chat_template("plain_chat"))
     context = settings.training.context
     packed = pack_conversations(tokenizer, train, context, problems)
     hashes = [{"name": "data", "sha256": hash_json([conversation.messages for conversation in train])}]
