@@ -8,9 +8,9 @@ from jielong.core.errors import JielongError
 from jielong.data import Conversation, Problems, TokenStore, pack
 from jielong.models import load_model, read_lineage
 from jielong.tokenizer import Tokenizer
+from jielong.training.corpus import encode_chats, training_stores
 from jielong.training.pretrain import run_pretraining
 from jielong.training.settings import SftSettings
-from jielong.training.corpus import encode_chats, training_stores
 from jielong.training.sft import mix_replay, run_sft
 
 
@@ -80,7 +80,7 @@ def test_a_conversation_that_does_not_fit_is_counted_not_cut(base):
 
 
 def test_no_conversation_that_fits_is_one_clear_line(base, chats, tmp_path):
-    with pytest.raises(JielongError, match="no conversation that fits into training.context = 8"):
+    with pytest.raises(JielongError, match=r"no conversation that fits into training\.context = 8"):
         run_sft(sft_settings(base, chats, tmp_path, context=8), quiet=True)
 
 
@@ -106,7 +106,9 @@ def test_replay_of_a_run_leaves_unread_what_the_run_held_out(base, chats, corpus
     assert replay["sha256"] == first[0]["sha256"]
     assert first[1]["documents"] >= 1
     heldout = {row.tobytes() for row in TokenStore(base.parent / "data" / "heldout")}
-    assert heldout.isdisjoint(row.tobytes() for store in training_stores(base.parent / "data") for row in store)
+    assert heldout.isdisjoint(
+        row.tobytes() for store in training_stores(base.parent / "data") for row in store
+    )
 
 
 def test_replay_of_a_run_with_another_tokenizer_is_refused(base, chats, recipe, tmp_path):

@@ -14,26 +14,30 @@ BLOCK = 1024
 _ROUNDS = 6
 
 
-def shuffled(indices: NDArray[np.int64], count: int, key: Sequence[int]) -> NDArray[np.int64]:
-    """Places of a pseudorandom permutation of 0, ..., count - 1, without holding the permutation.
+def shuffled(
+    indices: NDArray[np.int64], passes: NDArray[np.int64], count: int, key: Sequence[int]
+) -> NDArray[np.int64]:
+    """Places of pseudorandom permutations of 0, ..., count - 1, without holding the permutations.
 
     A balanced Feistel network over the next power of four, applied again while a number falls outside
     ("cycle walking"; Black & Rogaway 2002, Ciphers with Arbitrary Finite Domains, method 2).
 
     Args:
         indices: places asked for, each in [0, count).
-        count: length of the permutation.
-        key: integers that choose the permutation.
+        passes: for each of them, the number of the permutation.
+        count: length of the permutations.
+        key: integers that choose a family of permutations.
     """
     half = np.uint64(max(1, (max(count - 1, 1).bit_length() + 1) // 2))
     mask = np.uint64((1 << int(half)) - 1)
     keys = np.random.SeedSequence(list(key)).generate_state(_ROUNDS, np.uint64)
+    tweaks = _mixed(passes.astype(np.uint64) + keys[:1])
     found = indices.astype(np.uint64)
     outside = np.ones(len(found), np.bool_)
     while outside.any():
-        left, right = found[outside] >> half, found[outside] & mask
+        left, right, tweak = found[outside] >> half, found[outside] & mask, tweaks[outside]
         for round_key in keys:
-            left, right = right, left ^ (_mixed(right + round_key) & mask)
+            left, right = right, left ^ (_mixed(right + tweak + round_key) & mask)
         found[outside] = (left << half) | right
         outside = found >= count
     return found.astype(np.int64)
@@ -98,10 +102,7 @@ class Mixture:
         for owner, source in enumerate(self._sources):
             mine = owners == owner
             passes, places[mine] = np.divmod(turns[mine], len(source))
-            for number in np.unique(passes).tolist():
-                here = mine.copy()
-                here[mine] = passes == number
-                places[here] = shuffled(places[here], len(source), (seed, owner, number))
+            places[mine] = shuffled(places[mine], passes, len(source), (seed, owner))
         return owners, places
 
     def passes(self, rows: int) -> list[float]:
