@@ -14,7 +14,7 @@ from jielong.data.file_array import FileArray
 from jielong.data.fingerprint import AnyItem, Fingerprint
 
 _META, _TOKENS, _ENDS, _LEARNED = "store.json", "tokens.bin", "ends.bin", "learned.bin"
-_BATCH_CHARACTERS = 1 << 22
+_BATCH_CHARACTERS = 1 << 20  # some hundred bytes a token while they are encoded
 
 Sequences = Sequence[int] | NDArray[Any]
 
@@ -142,7 +142,7 @@ def tokenize(
     encode: Callable[[list[AnyItem]], Sequence[Encoded]],
     choose: Callable[[AnyItem], TokenStoreWriter | None],
 ) -> None:
-    """Encode a stream of items, a few megabytes of text at a time, each into the store it belongs to.
+    """Encode a stream of items, a megabyte of text at a time, each into the store it belongs to.
 
     Args:
         items: documents or conversations.
