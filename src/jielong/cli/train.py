@@ -1,47 +1,65 @@
 """`jielong pretrain` and `jielong sft`: run a recipe."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from cyclopts import App
 
 from jielong.cli.manners import Json, Overrides, print_result, settings_help
+from jielong.core.recipe import Settings
 from jielong.training.settings import PretrainSettings, SftSettings
 
-pretrain_app = App(name="pretrain", help_format="plaintext", help_epilogue=settings_help(PretrainSettings))
-sft_app = App(name="sft", help_format="plaintext", help_epilogue=settings_help(SftSettings))
+if TYPE_CHECKING:
+    from jielong.training.stage import StageResult
+
+Recipe = TypeVar("Recipe", bound=Settings)
 
 
-@pretrain_app.default
-def pretrain(
-    recipe: Path | None = None, /, *, overrides: Overrides = (), resume: bool = False, json: Json = False
-) -> None:
-    """Train a network on documents, from random numbers or from a given model.
-
-    Args:
-        recipe: YAML file of settings; --set adds to it or overrides it.
-        overrides: settings as a.b=value.
-        resume: go on from the newest checkpoint of the run folder.
-        json: print the result as JSON.
-    """
+def _run_pretraining(settings: PretrainSettings, resume: bool, quiet: bool) -> "StageResult":
     from jielong.training.pretrain import run_pretraining
 
-    settings = PretrainSettings.load(recipe, overrides)
-    print_result(run_pretraining(settings, resume=resume, quiet=json).summary(), json)
+    return run_pretraining(settings, resume, quiet)
 
 
-@sft_app.default
-def sft(
-    recipe: Path | None = None, /, *, overrides: Overrides = (), resume: bool = False, json: Json = False
-) -> None:
-    """Fine-tune a model on conversations; only what the assistant says is learned.
-
-    Args:
-        recipe: YAML file of settings; --set adds to it or overrides it.
-        overrides: settings as a.b=value.
-        resume: go on from the newest checkpoint of the run folder.
-        json: print the result as JSON.
-    """
+def _run_sft(settings: SftSettings, resume: bool, quiet: bool) -> "StageResult":
     from jielong.training.sft import run_sft
 
-    settings = SftSettings.load(recipe, overrides)
-    print_result(run_sft(settings, resume=resume, quiet=json).summary(), json)
+    return run_sft(settings, resume, quiet)
+
+
+def _command(
+    name: str, settings: type[Recipe], summary: str, run: Callable[[Recipe, bool, bool], "StageResult"]
+) -> App:
+    """A command that runs recipes of one kind."""
+    app = App(name=name, help=summary, help_format="plaintext", help_epilogue=settings_help(settings))
+
+    @app.default
+    def command(
+        recipe: Path | None = None, /, *, overrides: Overrides = (), resume: bool = False, json: Json = False
+    ) -> None:
+        """Run a recipe.
+
+        Args:
+            recipe: YAML file of settings; --set adds to it or overrides it.
+            overrides: settings as a.b=value.
+            resume: go on from the newest checkpoint of the run folder.
+            json: print the result as JSON.
+        """
+        print_result(run(settings.load(recipe, overrides), resume, json).summary(), json)
+
+    return app
+
+
+pretrain_app = _command(
+    "pretrain",
+    PretrainSettings,
+    "Train a network on documents, from random numbers or from a given model.",
+    _run_pretraining,
+)
+sft_app = _command(
+    "sft",
+    SftSettings,
+    "Fine-tune a model on conversations; only what the assistant says is learned.",
+    _run_sft,
+)

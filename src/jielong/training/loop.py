@@ -13,7 +13,8 @@ from torch import Tensor
 from jielong.core.errors import JielongError, UsageError
 from jielong.core.progress import ProgressLine, console, format_seconds
 from jielong.models import Transformer
-from jielong.training.batches import PackedBatches
+from jielong.training.ahead import Ahead
+from jielong.training.batches import Batch, PackedBatches
 from jielong.training.checkpoint import Progress, load_checkpoint, newest_checkpoint, save_checkpoint
 from jielong.training.interrupt import InterruptGuard
 from jielong.training.metrics import MetricsLog
@@ -91,6 +92,7 @@ class Trainer:
             bits = self._validate(final=True)
         finally:
             line.close()
+            self.ahead.close()
             self.metrics.close()
         return self._result(bits)
 
@@ -109,6 +111,7 @@ class Trainer:
         self.progress = Progress(total=None if timed else self.most_steps, identity=self.identity)
         if resume:
             self._resume()
+        self.ahead = Ahead(self._draw)
         self.metrics = MetricsLog(self.folder / "metrics.jsonl", self.progress.metrics_bytes)
         self.compiled = self._worth_compiling()
         self.loss = torch.compile(self.objective, dynamic=False) if self.compiled else self.objective
@@ -184,8 +187,7 @@ class Trainer:
 
     def _accumulate_gradients(self, step: int) -> tuple[float, int, int]:
         """Gradients of the mean loss over all micro-batches; returns (mean loss, targets, tokens)."""
-        count = self.settings.accumulate
-        drawn = [self.batches.draw(step * count + number, self.device) for number in range(count)]
+        drawn = self.ahead.take(step)
         learned = sum(batch.learned for batch in drawn)
         if learned == 0:
             raise JielongError(
@@ -199,6 +201,11 @@ class Trainer:
             total += loss.item()
         tokens = sum(int((batch.segments > 0).sum()) for batch in drawn)
         return total / learned, learned, tokens
+
+    def _draw(self, step: int) -> list[Batch]:
+        """All micro-batches of a step."""
+        count = self.settings.accumulate
+        return [self.batches.draw(step * count + number, self.device) for number in range(count)]
 
     def _learning_rate_factor(self, step: int) -> float:
         schedule = self.settings.schedule

@@ -1,16 +1,23 @@
-"""What every stage does around the loop: note the recipe, save the model folder with its lineage."""
+"""What every stage does around the loop: note the recipe, train, save the model folder with its lineage."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jielong.core.files import folder_written_atomically, hash_json, write_atomically
+from jielong.core.progress import console
 from jielong.core.recipe import Settings
-from jielong.data import Problems
+from jielong.data import Mixture, PackedRows, Problems, TokenStore
 from jielong.models import Transformer, load_model, save_model, write_lineage
 from jielong.tokenizer import Tokenizer
-from jielong.training.loop import Trainer, TrainingResult
-from jielong.training.settings import TrainingSettings
+from jielong.training.batches import PackedBatches
+from jielong.training.corpus import Corpus
+from jielong.training.loop import Sampler, Trainer, TrainingResult
+from jielong.training.losses import next_token_loss
+from jielong.training.settings import PretrainSettings, SftSettings, TrainingSettings
+from jielong.training.validation import BitsPerByte, token_lengths
+
+StageSettings = PretrainSettings | SftSettings
 
 
 @dataclass
@@ -56,25 +63,81 @@ def recipe_hash(settings: Settings) -> str:
     return hash_json({key: value for key, value in settings.model_dump(mode="json").items() if key != "out"})
 
 
-def finish_run(
-    stage: str,
-    settings: Settings,
-    trainer: Trainer,
-    result: TrainingResult,
-    tokenizer: Tokenizer,
-    data_hashes: list[dict[str, Any]],
-    problems: Problems,
-    parent: Path | None = None,
-    temperature: float = 0.7,
+@dataclass(frozen=True)
+class Stage:
+    """What one stage brings to the loop."""
+
+    name: str
+    """For the lineage."""
+    title: str
+    """For the progress line."""
+    model: Transformer
+    corpus: Corpus
+    mixture: Mixture
+    """The rows to train on."""
+    sources: list[tuple[str, TokenStore]]
+    """Names and stores of what the mixture consists of, in its order."""
+    sampler: Sampler | None
+    parent: Path | None
+    temperature: float = 0.7
+    """Of the die, when somebody chats with the model."""
+
+    def fingerprints(self) -> list[dict[str, Any]]:
+        """What went in: names, numbers of documents, hashes."""
+        return [
+            {"name": name, "documents": len(store), "sha256": store.fingerprint}
+            for name, store in [*self.sources, ("heldout", self.corpus.heldout)]
+        ]
+
+
+def run_stage(stage: Stage, settings: StageSettings, resume: bool, quiet: bool) -> StageResult:
+    """Train, and write `out/model`.
+
+    Args:
+        stage: what to train, and on what.
+        settings: the recipe.
+        resume: go on from the newest checkpoint of `out`.
+        quiet: no progress on standard error.
+
+    Raises:
+        JielongError: training failed.
+    """
+    corpus, training = stage.corpus, settings.training
+    if not quiet:
+        for line in corpus.problems.lines():
+            console().print(line)
+    heldout = PackedRows(corpus.heldout, training.context)
+    trainer = Trainer(
+        model=stage.model,
+        batches=PackedBatches(stage.mixture, training.batch_rows, settings.seed),
+        objective=next_token_loss,
+        settings=training,
+        folder=settings.out,
+        identity={"recipe": recipe_hash(settings), "data": hash_json(stage.fingerprints())},
+        validation=BitsPerByte(heldout, token_lengths(corpus.tokenizer)) if len(heldout) else None,
+        sampler=stage.sampler,
+        title=stage.title,
+        quiet=quiet,
+    )
+    return _finish(stage, settings, trainer, trainer.run(resume), quiet)
+
+
+def _finish(
+    stage: Stage, settings: StageSettings, trainer: Trainer, result: TrainingResult, quiet: bool
 ) -> StageResult:
     """Write the model folder (network, tokenizer, lineage) and the recipe as it was really run."""
-    out = trainer.folder
+    tokenizer, out = stage.corpus.tokenizer, trainer.folder
+    passes = trainer.batches.passes(result.steps * settings.training.accumulate)
+    read = list(zip(stage.fingerprints(), passes, strict=False))  # what is held out is not among the passes
+    if not quiet:
+        shown = ", ".join(f"{item['name']} {times:.2f} times" for item, times in read)
+        console().print(f"{stage.title} went through {shown}")
+    data = [*({**item, "passes": round(times, 4)} for item, times in read), stage.fingerprints()[-1]]
     used = settings.model_copy(update={"training": result.settings})
     write_atomically(out / "recipe.yaml", used.to_yaml())
     model = trainer.model.to("cpu").eval()
-    done = StageResult(
-        out, out / "model", sum(weight.numel() for weight in model.parameters()), result, problems
-    )
+    parameters = sum(weight.numel() for weight in model.parameters())
+    done = StageResult(out, out / "model", parameters, result, stage.corpus.problems)
     with folder_written_atomically(out / "model") as folder:
         save_model(
             model,
@@ -82,16 +145,16 @@ def finish_run(
             bos_id=tokenizer.bos_id,
             eos_id=tokenizer.eos_id,
             pad_id=tokenizer.pad_id,
-            generation={"do_sample": True, "temperature": temperature, "top_p": 0.95},
+            generation={"do_sample": True, "temperature": stage.temperature, "top_p": 0.95},
         )
         tokenizer.save(folder)
         write_lineage(
             folder,
-            stage=stage,
+            stage=stage.name,
             recipe=used.model_dump(mode="json"),
-            seed=int(getattr(settings, "seed", 0)),
-            data=data_hashes,
-            parents=[parent] if parent else [],
+            seed=settings.seed,
+            data=data,
+            parents=[stage.parent] if stage.parent else [],
             measured=done.measured(),
         )
     return done

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from jielong.data import Packed
+from jielong.data import Rows
 from jielong.models import Transformer
 from jielong.tokenizer import Tokenizer
 from jielong.training.batches import IGNORED, make_batch
@@ -26,7 +26,7 @@ class BitsPerByte:
     text that the targets spell.
     """
 
-    packed: Packed
+    packed: Rows
     lengths: np.ndarray
 
     def measure(self, model: Transformer, batch_rows: int, max_rows: int, device: torch.device) -> float:
@@ -36,7 +36,7 @@ class BitsPerByte:
         was_training = model.training
         model.eval()
         with torch.no_grad():
-            drawn = np.random.default_rng(0).permutation(len(self.packed.tokens))[:max_rows]
+            drawn = np.random.default_rng(0).permutation(len(self.packed))[:max_rows]
             for start in range(0, len(drawn), batch_rows):
                 rows = drawn[start : start + batch_rows]
                 batch = make_batch(self.packed, rows, device)
