@@ -11,7 +11,7 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as Backend
 
 from jielong.core.errors import JielongError
-from jielong.core.files import to_json, write_atomically
+from jielong.core.files import hash_json, to_json, write_atomically
 from jielong.tokenizer import folder as folders
 from jielong.tokenizer.byte_level import bytes_of_token
 from jielong.tokenizer.chat_template import ChatTemplate, Message, Rendered
@@ -73,6 +73,11 @@ class Tokenizer:
         write_atomically(folder / folders.CONFIG, to_json(self.config))
         if self._template is not None:
             write_atomically(folder / folders.TEMPLATE, self._template.source)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that `save` writes, in hexadecimal."""
+        template = self._template.source if self._template is not None else None
+        return hash_json([self._backend_json, self.config, template])
 
     def with_chat_template(self, template: str) -> Self:
         """The same tokenizer with another chat template."""

@@ -21,27 +21,38 @@ from jielong.generation import Engine, SamplingSettings
 from jielong.models import Transformer, qwen3_config
 from jielong.tokenizer import Tokenizer, train_tokenizer
 from jielong.training.batches import PackedBatches
+from jielong.training.identity import RunIdentity, plain_recipe
 from jielong.training.loop import Sampler, Trainer
 from jielong.training.losses import next_token_loss
 from jielong.training.settings import PretrainSettings
-from jielong.training.stage import StageResult, finish_run, load_parent, recipe_hash, start_run
+from jielong.training.stage import (
+    StageResult,
+    fingerprint_tokenizer,
+    finish_run,
+    listed_files,
+    load_parent,
+    start_run,
+)
 from jielong.training.validation import BitsPerByte, token_lengths
 
 _TOKENIZER_SAMPLE = 60_000_000  # characters that a new tokenizer is trained on
 
 
-def run_pretraining(settings: PretrainSettings, resume: bool = False, quiet: bool = False) -> StageResult:
+def run_pretraining(
+    settings: PretrainSettings, resume: bool = False, quiet: bool = False, force: bool = False
+) -> StageResult:
     """Read documents, train, and write `out/model`.
 
     Args:
         settings: the recipe.
         resume: go on from the newest checkpoint of `out`.
         quiet: no progress on standard error.
+        force: resume though recipe or data changed, or begin anew over an unfinished run.
 
     Raises:
         JielongError: nothing to train on, or training failed.
     """
-    start_run(settings, settings.out)
+    start_run(settings, settings.out, resume, force)
     problems = Problems()
     train, heldout = read_split(settings, problems)
     if not quiet:
@@ -54,19 +65,20 @@ def run_pretraining(settings: PretrainSettings, resume: bool = False, quiet: boo
         {"name": name, "documents": len(documents), "sha256": fingerprint_documents(documents)}
         for name, documents in (("data", train), ("heldout", heldout))
     ]
+    read = [{**hashes[0], "files": listed_files(settings.data)}, *hashes[1:]]
     trainer = Trainer(
         model=model,
         batches=PackedBatches(packed, settings.training.batch_rows, settings.seed),
         objective=next_token_loss,
         settings=settings.training,
         folder=settings.out,
-        identity={"recipe": recipe_hash(settings), "data": str(hashes[0]["sha256"])},
+        identity=RunIdentity(plain_recipe(settings), [*read, fingerprint_tokenizer(tokenizer)]),
         validation=BitsPerByte(packed_heldout, token_lengths(tokenizer)) if packed_heldout else None,
         sampler=continue_prompts(tokenizer, settings.sample_prompts or _openings(heldout)),
         title="pretraining",
         quiet=quiet,
     )
-    result = trainer.run(resume)
+    result = trainer.run(resume, force)
     parent = find_model(settings.parent) if settings.parent else None
     return finish_run("pretrain", settings, trainer, result, tokenizer, hashes, problems, parent)
 

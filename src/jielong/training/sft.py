@@ -25,29 +25,40 @@ from jielong.generation import Engine, SamplingSettings
 from jielong.models import Transformer
 from jielong.tokenizer import Tokenizer
 from jielong.training.batches import PackedBatches
+from jielong.training.identity import RunIdentity, plain_recipe
 from jielong.training.loop import Sampler, Trainer
 from jielong.training.losses import next_token_loss
 from jielong.training.pretrain import pack_documents, report_problems
 from jielong.training.settings import SftSettings
-from jielong.training.stage import StageResult, finish_run, load_parent, recipe_hash, start_run
+from jielong.training.stage import (
+    StageResult,
+    fingerprint_tokenizer,
+    finish_run,
+    listed_files,
+    load_parent,
+    start_run,
+)
 from jielong.training.validation import BitsPerByte, token_lengths
 
 _TEMPERATURE = 0.3
 """Default for the chat: small models know facts by heart or not at all, and a wild die makes them up."""
 
 
-def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) -> StageResult:
+def run_sft(
+    settings: SftSettings, resume: bool = False, quiet: bool = False, force: bool = False
+) -> StageResult:
     """Read conversations, fine-tune the parent, and write `out/model`.
 
     Args:
         settings: the recipe.
         resume: go on from the newest checkpoint of `out`.
         quiet: no progress on standard error.
+        force: resume though recipe or data changed, or begin anew over an unfinished run.
 
     Raises:
         JielongError: no usable conversation, or training failed.
     """
-    start_run(settings, settings.out)
+    start_run(settings, settings.out, resume, force)
     problems = Problems()
     conversations = list(read_conversations(settings.data, problems))
     require_some(len(conversations), problems, f"conversations in {', '.join(map(str, settings.data))}")
@@ -56,7 +67,9 @@ def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) ->
     model, tokenizer = load_parent(parent)
     context = settings.training.context
     packed = pack_conversations(tokenizer, train, context, problems)
-    hashes = [{"name": "data", "sha256": hash_json([conversation.messages for conversation in train])}]
+    hashes: list[dict[str, Any]] = [
+        {"name": "data", "sha256": hash_json([conversation.messages for conversation in train])}
+    ]
     if settings.replay:
         documents = list(cut_documents(read_documents(settings.replay, problems)))
         require_some(len(documents), problems, f"documents in {', '.join(map(str, settings.replay))}")
@@ -67,6 +80,7 @@ def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) ->
         packed = mix(
             packed, pack_documents(tokenizer, documents, context), settings.replay_share, settings.seed
         )
+    read = [{**hashes[0], "files": listed_files(settings.data)}, *hashes[1:]]
     packed_heldout = pack_conversations(tokenizer, heldout, context, problems) if heldout else None
     if not quiet:
         report_problems(problems)
@@ -76,13 +90,13 @@ def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) ->
         objective=next_token_loss,
         settings=settings.training,
         folder=settings.out,
-        identity={"recipe": recipe_hash(settings), "data": hash_json(hashes)},
+        identity=RunIdentity(plain_recipe(settings), [*read, fingerprint_tokenizer(tokenizer)]),
         validation=BitsPerByte(packed_heldout, token_lengths(tokenizer)) if packed_heldout else None,
         sampler=answer_prompts(tokenizer, settings.sample_prompts or _questions(heldout)),
         title="fine-tuning",
         quiet=quiet,
     )
-    result = trainer.run(resume)
+    result = trainer.run(resume, force)
     return finish_run("sft", settings, trainer, result, tokenizer, hashes, problems, parent, _TEMPERATURE)
 
 

@@ -1,0 +1,24 @@
+"""What a training run measured."""
+
+from dataclasses import dataclass
+
+from jielong.training.settings import TrainingSettings
+
+
+@dataclass
+class TrainingResult:
+    """What a run measured."""
+
+    steps: int
+    tokens: int
+    seconds: float
+    compile_seconds: float
+    checkpoint_seconds: float
+    """Of this process; the seconds before are those of the whole run."""
+    skipped_steps: int
+    tokens_per_second: float
+    final_loss: float
+    bits_per_byte: float | None
+    bits_per_byte_before: float | None
+    settings: TrainingSettings
+    """The settings with everything that was chosen on the way filled in; running them repeats the run."""
