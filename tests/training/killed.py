@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["jielong.cli.train", "jielong.training.pretrain"])
+_CONTEXT.set_forkserver_preload(["jielong.cli.train", "jielong.training.pretrain", "torch._dynamo"])
 
 
 def command(arguments, folder):
@@ -33,27 +33,30 @@ def start(folder, *arguments):
 
 
 def finish(folder, *arguments):
-    """Run to the end; returns the seconds it took."""
-    began = time.monotonic()
+    """Run to the end."""
     process = start(folder, *arguments)
     process.join(120)
     assert process.exitcode == 0, (Path(folder) / "log.txt").read_text()
-    return time.monotonic() - began
 
 
-def kill_after(process, seconds):
-    process.join(seconds)
+def wait_for(process, condition):
+    """Wait until something is so, or the process has ended."""
+    while process.is_alive() and not condition():
+        time.sleep(0.001)
+
+
+def kill(process):
+    """Kill the process; returns whether it was still alive."""
     process.kill()
     process.join()
     return process.exitcode == -signal.SIGKILL
 
 
-def kill_in_writing(process, checkpoints, seconds):
-    """Kill the process while a half-written checkpoint lies there; returns whether one was left behind."""
-    until = time.monotonic() + seconds
-    while process.is_alive() and time.monotonic() < until:
-        if checkpoints.is_dir() and any(name.endswith(".tmp") for name in os.listdir(checkpoints)):
-            break
-    process.kill()
-    process.join()
-    return checkpoints.is_dir() and any(name.endswith(".tmp") for name in os.listdir(checkpoints))
+def records(run):
+    """How many lines metrics.jsonl has by now."""
+    file = run / "metrics.jsonl"
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def half_written(checkpoints):
+    return checkpoints.is_dir() and any(path.suffix == ".tmp" for path in checkpoints.iterdir())

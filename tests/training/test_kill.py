@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from killed import finish, kill_after, kill_in_writing, start
+from killed import finish, half_written, kill, records, start, wait_for
 
 from jielong.training.checkpoint import newest_checkpoint
 from jielong.training.metrics import read_metrics
@@ -32,20 +32,25 @@ def write_recipe(settings):
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bytes(recipe, tmp_path):
-    shape = {"steps": 40, "checkpoint_every": 1, "keep_checkpoints": 1, "validation_rows": 4,
+    shape = {"steps": 24, "checkpoint_every": 1, "keep_checkpoints": 1, "validation_rows": 4,
              "average": {"decay": 0.9, "tail": 0.25}}  # fmt: skip
     whole, broken = recipe("whole", **shape), recipe("broken", **shape)
-    seconds = finish(tmp_path, "pretrain", write_recipe(whole), "--json")
+    finish(tmp_path, "pretrain", write_recipe(whole), "--json")
     chance = random.Random(0)
     kills = in_writing = 0
-    for attempt in range(10):
+    for attempt in range(8):
         process = start(tmp_path, "pretrain", write_recipe(broken), "--json", *["--resume"] * (attempt > 0))
+        # Between the start of the program and a few steps further on than the last time.
+        until = chance.randrange(4 * attempt + 4)
+        wait_for(process, lambda until=until: records(broken.out) >= until)
         if attempt % 2:
-            time.sleep(chance.uniform(0, seconds / 2))
-            in_writing += kill_in_writing(process, broken.out / "checkpoints", 5)
-        kills += kill_after(process, chance.uniform(0, seconds / 2))
+            wait_for(process, lambda: half_written(broken.out / "checkpoints"))
+        else:
+            time.sleep(chance.uniform(0, 0.05))
+        kills += kill(process)
+        in_writing += half_written(broken.out / "checkpoints")
     finish(tmp_path, "pretrain", write_recipe(broken), "--resume", "--json")
-    assert kills >= 5
+    assert kills >= 4
     assert in_writing >= 1
     assert outcome(broken.out) == outcome(whole.out)
     left = [path.name for path in (broken.out / "checkpoints").iterdir()]
@@ -56,9 +61,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(recipe, tmp_path)
 def test_a_signal_saves_and_says_how_to_resume(recipe, tmp_path, how):
     settings = recipe("stopped", steps=4000, validate_every=1, sample_every=1)
     process = start(tmp_path, "pretrain", write_recipe(settings))
-    metrics = settings.out / "metrics.jsonl"
-    while process.is_alive() and not (metrics.exists() and len(metrics.read_bytes().splitlines()) > 9):
-        time.sleep(0.01)
+    wait_for(process, lambda: records(settings.out) > 9)
     # By then most of the time goes into validation and samples.
     os.kill(process.pid, how)
     process.join(60)
@@ -66,16 +69,14 @@ def test_a_signal_saves_and_says_how_to_resume(recipe, tmp_path, how):
     assert process.exitcode == 1, said
     assert "--resume" in said
     assert "Traceback" not in said
-    steps = [row["step"] for row in read_metrics(metrics) if "loss" in row]
+    steps = [row["step"] for row in read_metrics(settings.out / "metrics.jsonl") if "loss" in row]
     assert newest_checkpoint(settings.out / "checkpoints").name == f"step-{steps[-1]:06d}"
 
 
 def test_ctrl_c_twice_stops_at_once(recipe, tmp_path):
     settings = recipe("stopped", steps=4000)
     process = start(tmp_path, "pretrain", write_recipe(settings))
-    metrics = settings.out / "metrics.jsonl"
-    while process.is_alive() and not (metrics.exists() and len(metrics.read_bytes().splitlines()) > 3):
-        time.sleep(0.01)
+    wait_for(process, lambda: records(settings.out) > 3)
     for _ in range(20):
         if process.is_alive():
             os.kill(process.pid, signal.SIGINT)

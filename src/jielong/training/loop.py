@@ -337,9 +337,8 @@ class Trainer:
         progress = self.progress
         bits = getattr(self, "last_bits", None)
         shown = f"  {bits:.3f} bits/byte" if bits is not None else ""
-        detail = (
-            f"step {progress.step:,}  loss {progress.health.smooth_loss:.3f}{shown}  {speed:,.0f} tokens/s"
-        )
+        loss = progress.health.smooth_loss or 0.0
+        detail = f"step {progress.step:,}  loss {loss:.3f}{shown}  {speed:,.0f} tokens/s"
         if progress.total is None:
             left = self.pace.seconds_left
             share = progress.seconds / (progress.seconds + max(left, 0.0))
@@ -370,6 +369,7 @@ class Trainer:
             tokens=progress.tokens,
             seconds=progress.seconds,
             compile_seconds=self.pace.compile_seconds,
+            checkpoints=self.pace.checkpoints,
             checkpoint_seconds=self.pace.checkpoint_seconds,
             tokens_per_second=progress.tokens / max(1e-9, progress.seconds - self.pace.compile_seconds),
             final_loss=math.nan if progress.health.smooth_loss is None else progress.health.smooth_loss,

@@ -40,8 +40,10 @@ class Pace:
         self._started = time.monotonic() - spent
         self._steps: list[float] = []
         self.compile_seconds = 0.0
+        self.checkpoints = 0
+        """Checkpoints that this process has written."""
         self.checkpoint_seconds = 0.0
-        """Time that all checkpoints of this process took."""
+        """Time that they took, all together."""
         self._last_checkpoint = 0.0
         self._checkpoint_at = time.monotonic()
 
@@ -71,6 +73,7 @@ class Pace:
 
     def count_checkpoint(self, seconds: float) -> None:
         """Take in the time that a checkpoint took."""
+        self.checkpoints += 1
         self.checkpoint_seconds += seconds
         self._last_checkpoint = seconds
         self._checkpoint_at = time.monotonic()

@@ -13,8 +13,10 @@ class TrainingResult:
     tokens: int
     seconds: float
     compile_seconds: float
+    checkpoints: int
+    """Written by this process, which may have resumed the run."""
     checkpoint_seconds: float
-    """Of this process; the seconds before are those of the whole run."""
+    """Time that they took, all together."""
     skipped_steps: int
     tokens_per_second: float
     final_loss: float
