@@ -16,37 +16,44 @@ if TYPE_CHECKING:
 Recipe = TypeVar("Recipe", bound=Settings)
 
 
-def _run_pretraining(settings: PretrainSettings, resume: bool, quiet: bool) -> "StageResult":
+def _run_pretraining(settings: PretrainSettings, resume: bool, quiet: bool, force: bool) -> "StageResult":
     from jielong.training.pretrain import run_pretraining
 
-    return run_pretraining(settings, resume, quiet)
+    return run_pretraining(settings, resume, quiet, force)
 
 
-def _run_sft(settings: SftSettings, resume: bool, quiet: bool) -> "StageResult":
+def _run_sft(settings: SftSettings, resume: bool, quiet: bool, force: bool) -> "StageResult":
     from jielong.training.sft import run_sft
 
-    return run_sft(settings, resume, quiet)
+    return run_sft(settings, resume, quiet, force)
 
 
 def _command(
-    name: str, settings: type[Recipe], summary: str, run: Callable[[Recipe, bool, bool], "StageResult"]
+    name: str, settings: type[Recipe], summary: str, run: Callable[[Recipe, bool, bool, bool], "StageResult"]
 ) -> App:
     """A command that runs recipes of one kind."""
     app = App(name=name, help=summary, help_format="plaintext", help_epilogue=settings_help(settings))
 
     @app.default
     def command(
-        recipe: Path | None = None, /, *, overrides: Overrides = (), resume: bool = False, json: Json = False
+        recipe: Path | None = None,
+        /,
+        *,
+        overrides: Overrides = (),
+        resume: bool = False,
+        force: bool = False,
+        json: Json = False,
     ) -> None:
         """Run a recipe.
 
         Args:
             recipe: YAML file of settings; --set adds to it or overrides it.
             overrides: settings as a.b=value.
-            resume: go on from the newest checkpoint of the run folder.
+            resume: go on from the newest checkpoint of the run folder; the run may be made longer.
+            force: go on although recipe or data changed, or begin anew over a run that is not finished.
             json: print the result as JSON.
         """
-        print_result(run(settings.load(recipe, overrides), resume, json).summary(), json)
+        print_result(run(settings.load(recipe, overrides), resume, json, force).summary(), json)
 
     return app
 

@@ -14,7 +14,7 @@ _FORMAT = 1  # another number makes old folders anew
 
 
 def prepare(
-    folder: Path, identity: dict[str, Any], make: Callable[[Path], dict[str, Any]], keep: bool = False
+    folder: Path, identity: dict[str, Any], make: Callable[[Path], dict[str, Any]]
 ) -> dict[str, Any]:
     """Make a folder, or find that it is there already.
 
@@ -24,23 +24,17 @@ def prepare(
         folder: where it is; another one there, with another identity, is replaced.
         identity: all that shapes what is in it, as JSON: hashes of files, settings.
         make: fills an empty folder and returns notes about it, as JSON.
-        keep: refuse to replace a folder with another identity.
 
     Returns:
         The notes.
 
     Raises:
-        JielongError: it cannot be written, or must be kept.
+        JielongError: it cannot be written.
     """
     identity = json.loads(json.dumps({"format": _FORMAT, **identity}))  # tuples come back as lists
     found = _manifest(folder)
     if found.get("identity") == identity:
         return dict(found["notes"])
-    if found and keep:
-        raise JielongError(
-            f"cannot resume with {folder}: {_difference(found['identity'], identity)} changed since it was "
-            "made; use the same, or start a new run folder"
-        )
     for left_by_a_kill in folder.parent.glob(f".{folder.name}.*.tmp"):
         shutil.rmtree(left_by_a_kill, ignore_errors=True)
     try:
@@ -51,11 +45,6 @@ def prepare(
     except OSError as error:
         raise JielongError(f"cannot write {folder}: {error.strerror or error}") from error
     return notes
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Which parts of an identity differ."""
-    return " and ".join(key for key in now if before.get(key) != now[key])
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

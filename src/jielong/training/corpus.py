@@ -103,7 +103,6 @@ def encode_documents(
     heldout_share: float | None = None,
     max_characters: int | None = None,
     survey: Survey[Document] | None = None,
-    keep: bool = False,
     quiet: bool = False,
 ) -> Corpus:
     """Encode documents into `folder`, or find them there: the corpus is read twice and never held in memory.
@@ -118,7 +117,6 @@ def encode_documents(
         heldout_share: None to hold nothing out.
         max_characters: train on an even sample that holds so many characters.
         survey: of all the sources, with this seed, where one was made already.
-        keep: refuse to replace a folder that was made of other data; for runs that are resumed.
         quiet: no progress on standard error.
     """
     paths = [path for source in sources for path in source.paths]
@@ -149,7 +147,7 @@ def encode_documents(
             )  # fmt: skip
         return {"problems": problems.to_dict(), "prompts": openings.found}
 
-    return Corpus.load(folder, prepare(folder, identity, make, keep))
+    return Corpus.load(folder, prepare(folder, identity, make))
 
 
 def encode_conversations(
@@ -160,7 +158,6 @@ def encode_conversations(
     context: int,
     heldout_share: float,
     seed: int,
-    keep: bool = False,
     quiet: bool = False,
 ) -> Corpus:
     """Encode conversations into `folder`, or find them there, with what the assistant says to be learned.
@@ -172,7 +169,6 @@ def encode_conversations(
         context: a conversation of more tokens is left out and counted.
         heldout_share: share of the conversations that is held out.
         seed: of the split.
-        keep: refuse to replace a folder that was made of other data; for runs that are resumed.
         quiet: no progress on standard error.
 
     Raises:
@@ -203,7 +199,7 @@ def encode_conversations(
             )  # fmt: skip
         return {"problems": problems.to_dict(), "prompts": questions.found}
 
-    return Corpus.load(folder, prepare(folder, identity, make, keep))
+    return Corpus.load(folder, prepare(folder, identity, make))
 
 
 def encode_texts(tokenizer: Tokenizer) -> Callable[[list[Document]], list[Encoded]]:

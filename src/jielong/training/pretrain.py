@@ -17,6 +17,7 @@ def run_pretraining(
     settings: PretrainSettings,
     resume: bool = False,
     quiet: bool = False,
+    force: bool = False,
     survey: Survey[Document] | None = None,
 ) -> StageResult:
     """Read documents, train, and write `out/model`.
@@ -26,18 +27,19 @@ def run_pretraining(
         resume: go on from the newest checkpoint of `out`.
         quiet: no progress on standard error.
         survey: of the documents, with the recipe's seed, where they have been read once already.
+        force: resume though recipe or data changed, or begin anew over an unfinished run.
 
     Raises:
         JielongError: nothing to train on, or training failed.
     """
-    start_run(settings, settings.out)
+    start_run(settings, settings.out, resume, force)
     parent = find_model(settings.parent) if settings.parent else None
     model, tokenizer = load_parent(parent) if parent else (None, _given_tokenizer(settings))
     sources = text_sources(settings)
     corpus = encode_documents(
         settings.out / "data", sources, tokenizer, seed=settings.seed, vocab_size=settings.vocab_size,
         heldout=settings.heldout, heldout_share=settings.heldout_share,
-        max_characters=settings.max_characters, survey=survey, keep=resume, quiet=quiet,
+        max_characters=settings.max_characters, survey=survey, quiet=quiet,
     )  # fmt: skip
     rows = [PackedRows(store, settings.training.context) for store in corpus.train]
     stage = Stage(
@@ -50,7 +52,7 @@ def run_pretraining(
         sampler=continue_prompts(corpus.tokenizer, settings.sample_prompts or corpus.prompts),
         parent=parent,
     )
-    return run_stage(stage, settings, resume, quiet)
+    return run_stage(stage, settings, resume, quiet, force)
 
 
 def text_sources(settings: PretrainSettings) -> list[TextSource]:

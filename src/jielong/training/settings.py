@@ -38,6 +38,15 @@ class ScheduleSettings(Settings):
     """The rate at the very end, as a share of the peak."""
 
 
+class AverageSettings(Settings):
+    """The mean of the weights over the last steps, as the final model."""
+
+    decay: float = Field(0.0, ge=0, lt=1)
+    """Decay a step of the moving average of the weights that becomes the model; 0: the last weights do."""
+    tail: float = Field(0.2, gt=0, le=1)
+    """Share of all steps, at the end, that are averaged over."""
+
+
 class TrainingSettings(Settings):
     """How long, how wide and how precisely to train."""
 
@@ -69,10 +78,19 @@ class TrainingSettings(Settings):
     """Packed held-out rows in one measurement during training; the last one uses four times as many."""
     sample_every: int = Field(0, ge=0)
     """Steps between sample generations; 0 means with every second validation."""
-    checkpoint_every: int = Field(500, gt=0)
-    """Steps between checkpoints."""
+    average: AverageSettings = AverageSettings()
+    on_bad_step: Literal["stop", "skip"] = "stop"
+    """A loss or gradient that is not finite stops the run; skip leaves such steps, and spikes, out."""
+    spike: float = Field(6.0, gt=0)
+    """With skip: standard deviations above the running mean from which on a gradient norm is a spike."""
+    max_skipped: int = Field(10, ge=0)
+    """With skip: bad steps in a row; one more stops the run."""
+    checkpoint_every: int | None = Field(None, gt=0)
+    """Steps between checkpoints; by default one a minute, or fewer so that they take 1 % of the time."""
     keep_checkpoints: int = Field(2, gt=0)
-    """Newest checkpoints that are kept."""
+    """Newest checkpoints that are kept, besides the one before the rate falls (to make the run longer)."""
+    keep_every: int | None = Field(None, gt=0)
+    """Steps between checkpoints that are kept for ever; by default none."""
 
 
 class ModelSettings(Settings):

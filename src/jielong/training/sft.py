@@ -19,28 +19,31 @@ _TEMPERATURE = 0.3
 """Default for the chat: small models know facts by heart or not at all, and a wild die makes them up."""
 
 
-def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) -> StageResult:
+def run_sft(
+    settings: SftSettings, resume: bool = False, quiet: bool = False, force: bool = False
+) -> StageResult:
     """Read conversations, fine-tune the parent, and write `out/model`.
 
     Args:
         settings: the recipe.
         resume: go on from the newest checkpoint of `out`.
         quiet: no progress on standard error.
+        force: resume though recipe or data changed, or begin anew over an unfinished run.
 
     Raises:
         JielongError: no usable conversation, or training failed.
     """
-    start_run(settings, settings.out)
+    start_run(settings, settings.out, resume, force)
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent)
     if tokenizer.chat_template is None:
         tokenizer = tokenizer.with_chat_template(read_chat_template("plain_chat"))
     corpus = encode_conversations(
         settings.out / "data", settings.data, tokenizer, context=settings.training.context,
-        heldout_share=settings.heldout_share, seed=settings.seed, keep=resume, quiet=quiet,
+        heldout_share=settings.heldout_share, seed=settings.seed, quiet=quiet,
     )  # fmt: skip
     chats = PackedRows(corpus.train[0], settings.training.context)
-    replayed = _replayed(settings, tokenizer, len(chats), resume, quiet)
+    replayed = _replayed(settings, tokenizer, len(chats), quiet)
     stage = Stage(
         name="sft",
         title="fine-tuning",
@@ -56,7 +59,7 @@ def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) ->
         parent=parent,
         temperature=_TEMPERATURE,
     )
-    return run_stage(stage, settings, resume, quiet)
+    return run_stage(stage, settings, resume, quiet, force)
 
 
 def mix_replay(chats: PackedRows, replayed: Sequence[PackedRows], share: float) -> Mixture:
@@ -89,7 +92,7 @@ def answer_prompts(tokenizer: Tokenizer, questions: Sequence[str]) -> Sampler | 
 
 
 def _replayed(
-    settings: SftSettings, tokenizer: Tokenizer, rows: int, resume: bool, quiet: bool
+    settings: SftSettings, tokenizer: Tokenizer, rows: int, quiet: bool
 ) -> list[TokenStore]:
     """Stores of the text to replay: those of pretraining runs as they are, and documents encoded anew."""
     runs = [path for path in settings.replay if (path / "data" / "heldout").is_dir()]
@@ -100,7 +103,7 @@ def _replayed(
         tokens = rows * settings.training.context * settings.replay_share / (1 - settings.replay_share)
         corpus = encode_documents(
             settings.out / "replay", [TextSource("replay", documents)], tokenizer,
-            seed=settings.seed, max_characters=round(8 * tokens), keep=resume, quiet=quiet,
+            seed=settings.seed, max_characters=round(8 * tokens), quiet=quiet,
         )  # fmt: skip
         stores += corpus.train
     return stores

@@ -1,20 +1,25 @@
 """What every stage does around the loop: note the recipe, train, save the model folder with its lineage."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jielong.core.files import folder_written_atomically, hash_json, write_atomically
+from jielong.core.errors import UsageError
+from jielong.core.files import folder_written_atomically, remove_leftovers, write_atomically
 from jielong.core.progress import console
 from jielong.core.recipe import Settings
-from jielong.data import Mixture, PackedRows, Problems, TokenStore
+from jielong.data import Mixture, PackedRows, Problems, TokenStore, find_sources
 from jielong.models import Transformer, load_model, save_model, write_lineage
 from jielong.tokenizer import Tokenizer
 from jielong.training.batches import PackedBatches
+from jielong.training.checkpoint import newest_checkpoint, read_progress
 from jielong.training.corpus import Corpus
-from jielong.training.loop import Sampler, Trainer, TrainingResult
+from jielong.training.identity import RunIdentity, plain_recipe, recipe_differences, refuse_changes
+from jielong.training.loop import Sampler, Trainer
 from jielong.training.losses import next_token_loss
-from jielong.training.settings import PretrainSettings, SftSettings, TrainingSettings
+from jielong.training.result import TrainingResult
+from jielong.training.settings import PretrainSettings, SftSettings, WeightedPath
 from jielong.training.validation import BitsPerByte, token_lengths
 
 StageSettings = PretrainSettings | SftSettings
@@ -49,18 +54,38 @@ class StageResult:
             "loss": round(training.final_loss, 4),
             "bits_per_byte_before": _rounded(training.bits_per_byte_before),
             "bits_per_byte": _rounded(training.bits_per_byte),
+            **({"skipped_steps": training.skipped_steps} if training.skipped_steps else {}),
         }
 
 
-def start_run(settings: Settings, out: Path) -> None:
-    """Make the run folder and write the recipe into it, so that a run that dies can be taken up again."""
-    out.mkdir(parents=True, exist_ok=True)
+def start_run(settings: Settings, out: Path, resume: bool = False, force: bool = False) -> None:
+    """Make the run folder ready and write the recipe into it, so that a run that dies can be taken up again.
+
+    Args:
+        settings: the recipe.
+        out: the run folder.
+        resume: go on with the run that is there, instead of beginning anew.
+        force: resume though the recipe has changed, or begin anew over a run that is not finished.
+
+    Raises:
+        UsageError: the recipe has changed, or an unfinished run would be lost, without `force`.
+    """
+    checkpoints = out / "checkpoints"
+    for folder in (out, checkpoints):
+        remove_leftovers(folder)
+    newest = newest_checkpoint(checkpoints)
+    if newest is not None:
+        progress = read_progress(newest)
+        if resume:
+            refuse_changes(
+                out, "recipe", recipe_differences(progress.identity, plain_recipe(settings)), force
+            )
+        elif not progress.finished and not force:
+            raise UsageError(
+                f"{out} holds a run that stopped after step {progress.step:,}: --resume goes on with it, "
+                "--force begins anew over it, and another `out` leaves it alone"
+            )
     write_atomically(out / "recipe.yaml", settings.to_yaml())
-
-
-def recipe_hash(settings: Settings) -> str:
-    """Hash of everything in a recipe that shapes the weights: where the run is written does not."""
-    return hash_json({key: value for key, value in settings.model_dump(mode="json").items() if key != "out"})
 
 
 @dataclass(frozen=True)
@@ -89,8 +114,20 @@ class Stage:
             for name, store in [*self.sources, ("heldout", self.corpus.heldout)]
         ]
 
+    def identity(self, paths: Sequence[Path | WeightedPath]) -> list[dict[str, Any]]:
+        """What a resumed run must have read too; with the files, to say which one changed."""
+        tokenizer = self.corpus.tokenizer
+        first, *others = self.fingerprints()
+        return [
+            {**first, "files": _listed_files(paths)},
+            *others,
+            {"name": "tokenizer", "tokens": tokenizer.vocab_size, "sha256": tokenizer.fingerprint},
+        ]
 
-def run_stage(stage: Stage, settings: StageSettings, resume: bool, quiet: bool) -> StageResult:
+
+def run_stage(
+    stage: Stage, settings: StageSettings, resume: bool = False, quiet: bool = False, force: bool = False
+) -> StageResult:
     """Train, and write `out/model`.
 
     Args:
@@ -98,6 +135,7 @@ def run_stage(stage: Stage, settings: StageSettings, resume: bool, quiet: bool) 
         settings: the recipe.
         resume: go on from the newest checkpoint of `out`.
         quiet: no progress on standard error.
+        force: resume though recipe or data changed.
 
     Raises:
         JielongError: training failed.
@@ -113,13 +151,13 @@ def run_stage(stage: Stage, settings: StageSettings, resume: bool, quiet: bool) 
         objective=next_token_loss,
         settings=training,
         folder=settings.out,
-        identity={"recipe": recipe_hash(settings), "data": hash_json(stage.fingerprints())},
+        identity=RunIdentity(plain_recipe(settings), stage.identity(settings.data)),
         validation=BitsPerByte(heldout, token_lengths(corpus.tokenizer)) if len(heldout) else None,
         sampler=stage.sampler,
         title=stage.title,
         quiet=quiet,
     )
-    return _finish(stage, settings, trainer, trainer.run(resume), quiet)
+    return _finish(stage, settings, trainer, trainer.run(resume, force), quiet)
 
 
 def _finish(
@@ -160,15 +198,17 @@ def _finish(
     return done
 
 
+def _listed_files(paths: Sequence[Path | WeightedPath]) -> dict[str, int] | None:
+    """Names and bytes of the files that paths stand for; None for very many."""
+    plain = [entry.path if isinstance(entry, WeightedPath) else entry for entry in paths]
+    sources = find_sources(plain, Problems())
+    return {source.name: source.path.stat().st_size for source in sources} if len(sources) <= 1000 else None
+
+
 def load_parent(folder: Path) -> tuple[Transformer, Tokenizer]:
     """The network and the tokenizer of a model folder."""
     tokenizer = Tokenizer.load(folder)
     return load_model(folder), tokenizer
-
-
-def with_steps(training: TrainingSettings, **changes: Any) -> TrainingSettings:
-    """The settings with some values changed, checked again."""
-    return TrainingSettings.parse({**training.model_dump(), **changes})
 
 
 def _rounded(value: float | None) -> float | None:
