@@ -18,6 +18,7 @@ from jielong.training.checkpoint import Progress, load_checkpoint, newest_checkp
 from jielong.training.interrupt import InterruptGuard
 from jielong.training.metrics import MetricsLog
 from jielong.training.optimizer import build_optimizers
+from jielong.training.peak import matmul_peak, model_flops_utilisation
 from jielong.training.precision import can_compile, choose_device, choose_precision
 from jielong.training.schedule import decay_steps, learning_rate_factor, total_when_decay_begins
 from jielong.training.settings import TrainingSettings
@@ -31,6 +32,7 @@ Sampler = Callable[[Transformer], list[dict[str, str]]]
 
 _DIVERGED_BY = 2.0  # nats above the first loss
 _SPEED_WINDOW = 40  # steps whose speed predicts the rest
+_SECONDS_WORTH_A_PEAK = 5.0  # of training, from which 0.3 s more to measure the machine's limit are spent
 
 
 class TrainingStoppedError(JielongError):
@@ -46,6 +48,8 @@ class TrainingResult:
     seconds: float
     compile_seconds: float
     tokens_per_second: float
+    utilisation: float | None
+    """Share of the machine's fastest matrix multiplication (MFU); None for a run too short to tell."""
     final_loss: float
     bits_per_byte: float | None
     bits_per_byte_before: float | None
@@ -89,6 +93,7 @@ class Trainer:
                     if guard.requested:
                         self._stop_early()
             bits = self._validate(final=True)
+            self.utilisation = self._utilisation()
         finally:
             line.close()
             self.metrics.close()
@@ -321,12 +326,26 @@ class Trainer:
 
     # --- the end
 
+    def _utilisation(self) -> float | None:
+        """Measure the machine's limit and note how much of it the steps of this process reached."""
+        stepping = sum(self.step_seconds)
+        if stepping < _SECONDS_WORTH_A_PEAK:
+            return None
+        peak = matmul_peak(self.device, self.dtype)
+        speed = self.progress.tokens / self.progress.step * len(self.step_seconds) / stepping
+        mfu = model_flops_utilisation(self.model.config, self.settings.context, speed, peak)
+        self.metrics.write(
+            step=self.progress.step, mfu=round(mfu, 4), peak_flops=round(peak.flops), peak_is=peak.source
+        )
+        return mfu
+
     def _result(self, bits: float | None) -> TrainingResult:
         progress = self.progress
         if not self.quiet:
+            share = "" if self.utilisation is None else f", {self.utilisation:.0%} of the matmul limit (MFU)"
             console().print(
                 f"{self.title}: {progress.step:,} steps, {progress.tokens:,} tokens "
-                f"in {format_seconds(progress.seconds)}"
+                f"in {format_seconds(progress.seconds)}{share}"
             )
         used: dict[str, Any] = {
             **self.settings.model_dump(),
@@ -341,6 +360,7 @@ class Trainer:
             seconds=progress.seconds,
             compile_seconds=self.compile_seconds,
             tokens_per_second=progress.tokens / max(1e-9, progress.seconds - self.compile_seconds),
+            utilisation=self.utilisation,
             final_loss=progress.smooth_loss if progress.smooth_loss is not None else math.nan,
             bits_per_byte=bits,
             bits_per_byte_before=self.bits_before,
