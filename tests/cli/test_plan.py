@@ -9,7 +9,7 @@ import pytest
 def plan(*arguments, language="C"):
     return subprocess.run(
         [sys.executable, "-m", "jielong", "plan", *arguments],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=200, check=False,
         env=os.environ | {"LC_ALL": language, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 

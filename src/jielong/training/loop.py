@@ -327,16 +327,14 @@ class Trainer:
     # --- the end
 
     def _utilisation(self) -> float | None:
-        """Measure the machine's limit and note how much of it the steps of this process reached."""
-        stepping = sum(self.step_seconds)
-        if stepping < _SECONDS_WORTH_A_PEAK:
+        """Note how much of the machine's limit the last steps reached."""
+        progress = self.progress
+        if progress.seconds < _SECONDS_WORTH_A_PEAK:
             return None
         peak = matmul_peak(self.device, self.dtype)
-        speed = self.progress.tokens / self.progress.step * len(self.step_seconds) / stepping
+        speed = progress.tokens / progress.step / self._seconds_per_step()
         mfu = model_flops_utilisation(self.model.config, self.settings.context, speed, peak)
-        self.metrics.write(
-            step=self.progress.step, mfu=round(mfu, 4), peak_flops=round(peak.flops), peak_is=peak.source
-        )
+        self.metrics.write(step=progress.step, mfu=round(mfu, 4), peak_flops=round(peak.flops))
         return mfu
 
     def _result(self, bits: float | None) -> TrainingResult:
