@@ -13,9 +13,7 @@ _MANIFEST = "manifest.json"
 _FORMAT = 1  # another number makes old folders anew
 
 
-def prepare(
-    folder: Path, identity: dict[str, Any], make: Callable[[Path], dict[str, Any]]
-) -> dict[str, Any]:
+def prepare(folder: Path, identity: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     """Make a folder, or find that it is there already.
 
     A make that is interrupted at any moment leaves nothing that looks whole: it is done again.

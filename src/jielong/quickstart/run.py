@@ -26,7 +26,7 @@ from jielong.evaluation import (
 from jielong.models import add_measurements, family_tree
 from jielong.quickstart.clock import StageClock
 from jielong.quickstart.material import Material, prepare_material
-from jielong.quickstart.plan import Plan, choose_plan, measure_machine
+from jielong.quickstart.plan import Plan, choose_plan
 from jielong.quickstart.settings import QuickstartSettings
 from jielong.tokenizer import Tokenizer, train_tokenizer
 from jielong.training.corpus import survey_documents
@@ -41,13 +41,13 @@ from jielong.training.settings import (
     TrainingSettings,
 )
 from jielong.training.sft import run_sft
+from jielong.training.speed import COMPILE_SECONDS, measure_training_speed
 from jielong.training.stage import StageResult
 
 _CONTEXT = 192
 _EXAM_SHARE = 0.10  # of the budget, for two models
 _SFT_SHARE = 0.27  # of the time for training
 _SFT_EPOCHS = 3.0  # at most: more would learn the conversations by heart
-_COMPILE_SECONDS = 35.0  # measured on 2 cores; a second stage finds the code in the cache
 _SAMPLE_CHARACTERS = 400_000
 _HELDOUT_SHARE = 0.02  # of the user's own documents
 _SPARE = 1.3  # how much more text to encode than the plan expects to read
@@ -134,8 +134,8 @@ def _make_plan(
     packed = pack_documents(tokenizer, sample, _CONTEXT)
     seconds_each = (time.monotonic() - began) / characters
     device = choose_device("auto")
-    machine = measure_machine(
-        packed, tokenizer.vocab_size, _CONTEXT, device, choose_precision("auto", device),
+    speed = measure_training_speed(
+        tokenizer.vocab_size, _CONTEXT, device, choose_precision("auto", device),
         seconds=min(4.0, settings.budget_seconds / 60),
     )  # fmt: skip
     tokens = round(packed.total_tokens * survey.characters / characters)
@@ -146,9 +146,9 @@ def _make_plan(
         training = (1 - _EXAM_SHARE) * settings.budget_seconds - clock.spent - reading
         training = max(training, 0.3 * settings.budget_seconds)
         return choose_plan(
-            machine, tokenizer.vocab_size, _CONTEXT, tokens,
+            speed, tokenizer.vocab_size, _CONTEXT, tokens,
             pretrain_seconds=(1 - _SFT_SHARE) * training, sft_seconds=_SFT_SHARE * training,
-            compile_seconds=_COMPILE_SECONDS, shape=shape,
+            compile_seconds=COMPILE_SECONDS, shape=shape,
         )  # fmt: skip
 
     read = min(1.0, _SPARE * plan_without(0.0).passes) * survey.characters

@@ -34,6 +34,7 @@ from jielong.training.interrupt import InterruptGuard
 from jielong.training.metrics import MetricsLog
 from jielong.training.optimizer import build_optimizers
 from jielong.training.pace import Pace, most_steps
+from jielong.training.peak import matmul_peak, model_flops_utilisation
 from jielong.training.precision import can_compile, choose_device, choose_precision
 from jielong.training.result import TrainingResult
 from jielong.training.resuming import find_resume_point
@@ -46,6 +47,8 @@ Objective = Callable[[Transformer, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 Sampler = Callable[[Transformer], list[dict[str, str]]]
 """Sample texts of the model as it is now, for people to read."""
+
+_SECONDS_WORTH_A_PEAK = 5.0  # of training, from which 0.3 s more to measure the machine's limit are spent
 
 
 class TrainingStoppedError(JielongError):
@@ -89,6 +92,7 @@ class Trainer:
                 self._train(line, guard)
                 self.average.put_into_model()
                 bits = self._validate(final=True)
+                self.utilisation = self._utilisation()
             finally:
                 line.close()
                 self.ahead.close()
@@ -356,12 +360,24 @@ class Trainer:
 
     # --- the end
 
+    def _utilisation(self) -> float | None:
+        """Note how much of the machine's limit the last steps reached."""
+        progress = self.progress
+        if progress.seconds < _SECONDS_WORTH_A_PEAK:
+            return None
+        peak = matmul_peak(self.device, self.dtype)
+        speed = progress.tokens / progress.step / self.pace.seconds_per_step
+        mfu = model_flops_utilisation(self.model.config, self.settings.context, speed, peak)
+        self.metrics.write(step=progress.step, mfu=round(mfu, 4), peak_flops=round(peak.flops))
+        return mfu
+
     def _result(self, bits: float | None) -> TrainingResult:
         progress = self.progress
         if not self.quiet:
+            share = "" if self.utilisation is None else f", {self.utilisation:.0%} of the matmul limit (MFU)"
             console().print(
                 f"{self.title}: {progress.step:,} steps, {progress.tokens:,} tokens "
-                f"in {format_seconds(progress.seconds)}"
+                f"in {format_seconds(progress.seconds)}{share}"
                 + (f"; {progress.health.skipped:,} bad steps were skipped" if progress.health.skipped else "")
             )
         used: dict[str, Any] = {
@@ -379,6 +395,7 @@ class Trainer:
             checkpoints=self.pace.checkpoints,
             checkpoint_seconds=self.pace.checkpoint_seconds,
             tokens_per_second=progress.tokens / max(1e-9, progress.seconds - self.pace.compile_seconds),
+            utilisation=self.utilisation,
             final_loss=math.nan if progress.health.smooth_loss is None else progress.health.smooth_loss,
             bits_per_byte=bits,
             bits_per_byte_before=progress.bits_before,

@@ -19,6 +19,8 @@ class TrainingResult:
     """Time that they took, all together."""
     skipped_steps: int
     tokens_per_second: float
+    utilisation: float | None
+    """Share of the machine's fastest matrix multiplication (MFU); None for a run too short to tell."""
     final_loss: float
     bits_per_byte: float | None
     bits_per_byte_before: float | None

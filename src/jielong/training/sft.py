@@ -91,9 +91,7 @@ def answer_prompts(tokenizer: Tokenizer, questions: Sequence[str]) -> Sampler | 
     return sample
 
 
-def _replayed(
-    settings: SftSettings, tokenizer: Tokenizer, rows: int, quiet: bool
-) -> list[TokenStore]:
+def _replayed(settings: SftSettings, tokenizer: Tokenizer, rows: int, quiet: bool) -> list[TokenStore]:
     """Stores of the text to replay: those of pretraining runs as they are, and documents encoded anew."""
     runs = [path for path in settings.replay if (path / "data" / "heldout").is_dir()]
     stores = [store for run in runs for store in _trained_on(run, tokenizer)]

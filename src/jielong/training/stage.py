@@ -41,6 +41,8 @@ class StageResult:
             "run": str(self.run),
             "model": str(self.model),
             **self.measured(),
+            "tokens_per_second": round(self.training.tokens_per_second),
+            "mfu": _rounded(self.training.utilisation),
             "skipped": self.problems.counts,
         }
 
