@@ -18,9 +18,9 @@ import torch
 from rich.cells import cell_len
 from rich.console import Console
 
-from jielong.cli.chat_session import printable
 from jielong.cli.chat_texts import CHINESE, ENGLISH, chat_texts
 from jielong.cli.die_view import bar, die_table, readable_token
+from jielong.cli.manners import printable
 from jielong.core.errors import UsageError
 from jielong.generation import ChatSession, SamplingSettings, load_engine
 from jielong.models import Transformer, qwen3_config, save_model

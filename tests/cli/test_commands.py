@@ -25,11 +25,24 @@ def test_help_lists_every_command_without_importing_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("False")
-    for name in ("quickstart", "world", "tokenizer", "pretrain", "sft", "chat", "complete", "exam", "show"):
+    for name in (
+        "quickstart",
+        "world",
+        "tokenizer",
+        "plan",
+        "pretrain",
+        "sft",
+        "chat",
+        "complete",
+        "exam",
+        "show",
+    ):
         assert name in done.stdout
 
 
-@pytest.mark.parametrize("command", ["quickstart", "pretrain", "sft", "chat", "complete", "exam", "show"])
+@pytest.mark.parametrize(
+    "command", ["quickstart", "plan", "pretrain", "sft", "chat", "complete", "exam", "show"]
+)
 def test_every_command_has_help_in_which_each_setting_is_described(command, capsys):
     build_app()([command, "--help"], exit_on_error=False, result_action="return_value")
     shown = capsys.readouterr().out

@@ -58,6 +58,14 @@ def test_own_text_and_conversations(tmp_path):
     done = quickstart(tmp_path / "run", "--data", documents, "--instructions", chats, "--minutes", "0.3")
     assert "picture.png" in done.stderr
     assert "lessons.jsonl:201" in done.stderr
+    base, sft = (
+        json.loads((tmp_path / "run" / stage / "model" / "lineage.json").read_text())
+        for stage in ("base", "sft")
+    )
+    assert [item["name"] for item in base["data"]] == ["data", "heldout"]
+    assert base["data"][1]["documents"] > 0
+    assert sft["data"][1]["name"] == "replay"
+    assert sft["data"][1]["sha256"] == base["data"][0]["sha256"], "what was held out must not be replayed"
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["exam"] == []
     assert report["stages"]["sft"]["bits_per_byte"] < report["stages"]["sft"]["bits_per_byte_before"]

@@ -18,8 +18,8 @@ from jielong.data import (
     Problems,
     cut_documents,
     fingerprint_documents,
-    fingerprint_files,
     html_to_text,
+    identify_files,
     read_documents,
     require_some,
 )
@@ -297,10 +297,10 @@ def test_fingerprints_change_with_ids_texts_and_files(tmp_path: Path) -> None:
     for others in ([Document("ab", ""), Document("c", "d")], [Document("c", "d"), Document("a", "b")], []):
         assert fingerprint_documents(others) != base
     (tmp_path / "a.txt").write_text("one")
-    first = fingerprint_files([tmp_path])
-    assert first == fingerprint_files([tmp_path])
+    first = identify_files([tmp_path])
+    assert first == identify_files([tmp_path])
     (tmp_path / "a.txt").write_text("two")
-    assert fingerprint_files([tmp_path]) != first
+    assert identify_files([tmp_path]) != first
 
 
 def test_html_keeps_blocks_and_drops_what_is_no_prose() -> None:

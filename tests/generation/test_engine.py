@@ -167,7 +167,7 @@ def test_stop_strings_are_cut_across_tokens(engine: Engine) -> None:
         assert "".join(step.text for step in engine.stream(prompt, settings)) == completion.text
 
 
-@examples(deadline=None, max_examples=30)
+@examples(max_examples=30)
 @given(text=st.text(min_size=1, max_size=20), seed=st.integers(0, 2**40))
 def test_pieces_join_to_the_batch_text(engine: Engine, text: str, seed: int) -> None:
     prompt = engine.tokenizer.encode(text)[:60]
@@ -178,7 +178,7 @@ def test_pieces_join_to_the_batch_text(engine: Engine, text: str, seed: int) -> 
     assert "".join(step.text for step in steps) == completion.text == engine.tokenizer.decode(shown)
 
 
-@examples(deadline=None, max_examples=60)
+@examples(max_examples=60)
 @given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
 def test_a_given_text_streams_back_exactly(engine: Engine, text: str) -> None:
     """Any text that the model might say arrives whole: no piece has a broken character in it."""

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import Tensor
 from transformers import (
@@ -25,7 +24,6 @@ def random_logits(seed: int, rows: int = 5, vocabulary: int = 700, spread: float
     return torch.randn(rows, vocabulary, generator=torch.Generator().manual_seed(seed)) * spread
 
 
-@examples(deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     vocabulary=st.sampled_from([3, 63, 64, 65, 700, 5000]),
@@ -62,7 +60,6 @@ def rows_at_a_border(logits: Tensor, top_k: int, top_p: float, min_p: float) -> 
     return at_nucleus | ((ratios / max(min_p, 1e-9) - 1).abs() < 1e-4).any(-1)
 
 
-@examples(deadline=None)
 @given(seed=st.integers(0, 2**31), penalty=st.sampled_from([0.7, 1.3, 2.0]))
 def test_repetition_penalty_equals_transformers(seed: int, penalty: float) -> None:
     logits = random_logits(seed)
@@ -117,7 +114,6 @@ def test_numbers_of_different_rows_are_not_correlated() -> None:
     assert correlation.abs().max() < 0.08
 
 
-@examples(deadline=None)
 @given(
     seed=st.integers(0, 2**63), row=st.integers(0, 2**31), short=st.integers(0, 50), more=st.integers(0, 50)
 )
@@ -125,7 +121,6 @@ def test_a_longer_row_of_numbers_begins_with_the_shorter(seed: int, row: int, sh
     assert (uniform_numbers(seed, row, short + more)[:short] == uniform_numbers(seed, row, short)).all()
 
 
-@examples(deadline=None)
 @given(
     weights=st.lists(st.sampled_from([0.0, 1e-30, 1e-6, 0.2, 1.0]), min_size=1, max_size=30).filter(
         lambda weights: max(weights) > 1e-6

@@ -1,7 +1,6 @@
 """Stop strings: the same cut however the text is divided."""
 
 from hypothesis import given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from jielong.generation import StopStrings
@@ -9,7 +8,6 @@ from jielong.generation import StopStrings
 LETTERS = st.text("ab一", max_size=14)
 
 
-@examples(deadline=None)
 @given(text=LETTERS, stops=st.lists(st.text("ab一", min_size=1, max_size=4), max_size=3), borders=st.data())
 def test_cut_does_not_depend_on_how_the_text_is_divided(
     text: str, stops: list[str], borders: st.DataObject

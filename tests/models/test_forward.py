@@ -144,7 +144,7 @@ def test_the_cache_mask_shows_slots_up_to_the_query(where, length, window):
             assert mask[0, 0, query, slot].item() == seen
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 3), st.sampled_from([(4, 2), (4, 4), (3, 1)]), st.integers(1, 9), st.booleans())
 def test_attention_and_its_gradients_equal_the_formula(batch, heads, length, masked):
     generator = torch.Generator().manual_seed(length)

@@ -11,7 +11,7 @@ from jielong.core.errors import JielongError
 from jielong.models import Transformer, count_parameters, flops_per_token, qwen3_config
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(1, 500), st.booleans())
 def test_every_derived_shape_is_valid_and_counted(width, layers, vocabulary, tied):
     config = qwen3_config(width * 64, layers, vocabulary, 64, tied=tied)

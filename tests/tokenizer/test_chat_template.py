@@ -80,7 +80,7 @@ def test_transformers_knows_the_special_tokens(tokenizer: Tokenizer, oracle: Any
     assert len(oracle) == tokenizer.vocab_size
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(messages=chats, prompt=st.booleans(), tools=st.sampled_from([None, TOOLS]))
 def test_transformers_renders_and_masks_alike(
     tokenizer: Tokenizer, oracle: Any, messages: list[dict[str, Any]], prompt: bool, tools: Any

@@ -1,8 +1,3 @@
-import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -72,36 +67,6 @@ def test_accumulating_k_micro_batches_equals_one_batch(recipe):
         torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=1e-5)
 
 
-def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(recipe):
-    whole, halved = recipe("whole"), recipe("halved")
-    run_pretraining(whole, quiet=True)
-    run_pretraining(halved, quiet=True)
-    # What a kill after the checkpoint of step 10 leaves: the later lines of metrics.jsonl, and no model.
-    (halved.out / "model" / "model.safetensors").unlink()
-    assert newest_checkpoint(halved.out / "checkpoints").name == "step-000010"
-    run_pretraining(halved, resume=True, quiet=True)
-    assert_equal_weights(whole.out, halved.out)
-    assert losses(whole.out) == losses(halved.out)
-
-
-def test_a_damaged_checkpoint_is_passed_over(recipe):
-    settings = recipe()
-    run_pretraining(settings, quiet=True)
-    newest = newest_checkpoint(settings.out / "checkpoints")
-    broken = bytearray((newest / "model.safetensors").read_bytes())
-    broken[-1] ^= 1
-    (newest / "model.safetensors").write_bytes(broken)
-    assert newest_checkpoint(settings.out / "checkpoints").name == "step-000005"
-
-
-def test_resuming_with_other_data_is_refused(recipe, corpus):
-    settings = recipe()
-    run_pretraining(settings, quiet=True)
-    corpus.write_text(corpus.read_text() + json.dumps({"text": "一個新的文件"}) + "\n")
-    with pytest.raises(JielongError, match="data changed"):
-        run_pretraining(settings, resume=True, quiet=True)
-
-
 def test_a_time_budget_is_kept_and_its_recipe_runs_again_to_the_same_bytes(recipe):
     timed = recipe("timed", steps=None, minutes=0.05)
     began = time.monotonic()
@@ -148,26 +113,6 @@ def test_nothing_to_train_on_is_one_clear_line(recipe, tmp_path):
     settings = recipe().model_copy(update={"data": (tmp_path / "empty.jsonl",)})
     with pytest.raises(JielongError, match=r"no documents.*empty\.jsonl:1"):
         run_pretraining(settings, quiet=True)
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_says_how_to_resume(recipe, how):
-    settings = recipe("stopped", steps=4000)
-    file = settings.out.with_suffix(".yaml")
-    file.write_text(settings.to_yaml())
-    command = [sys.executable, "-m", "jielong", "pretrain", str(file)]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    metrics = settings.out / "metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) > 3):
-        time.sleep(0.05)
-    process.send_signal(how)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "--resume" in error
-    assert "Traceback" not in error
-    assert newest_checkpoint(settings.out / "checkpoints") is not None
 
 
 def test_activation_checkpointing_changes_no_bit(recipe):

@@ -1,15 +1,17 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from jielong.core.errors import JielongError
-from jielong.data import Conversation, Problems, pack
+from jielong.data import Conversation, Problems, TokenStore, pack
 from jielong.models import load_model, read_lineage
 from jielong.tokenizer import Tokenizer
+from jielong.training.corpus import encode_chats, training_stores
 from jielong.training.pretrain import run_pretraining
 from jielong.training.settings import SftSettings
-from jielong.training.sft import mix, pack_conversations, run_sft
+from jielong.training.sft import mix_replay, run_sft
 
 
 @pytest.fixture
@@ -41,6 +43,12 @@ def sft_settings(base, chats, tmp_path, **training):
     )
 
 
+def pack_conversations(tokenizer, conversations, context, problems):
+    """Conversations in rows, as the stage makes them."""
+    encoded = [found for found in encode_chats(tokenizer, context, problems)(conversations) if found]
+    return pack([ids for ids, _ in encoded], [mask for _, mask in encoded], context, pad=tokenizer.pad_id)
+
+
 def test_sft_learns_the_answers_and_leaves_the_parent_alone(base, chats, tmp_path):
     before = (base / "model.safetensors").read_bytes()
     result = run_sft(sft_settings(base, chats, tmp_path), quiet=True)
@@ -69,20 +77,46 @@ def test_a_conversation_that_does_not_fit_is_counted_not_cut(base):
     packed = pack_conversations(tokenizer, [short, long], 64, problems)
     assert int((packed.segments > 0).sum()) == len(tokenizer.encode_chat(short.messages))
     assert "long" in problems.summary()
-    with pytest.raises(JielongError, match="no conversation fits"):
-        pack_conversations(tokenizer, [long], 64, Problems())
+
+
+def test_no_conversation_that_fits_is_one_clear_line(base, chats, tmp_path):
+    with pytest.raises(JielongError, match=r"no conversation that fits into training\.context = 8"):
+        run_sft(sft_settings(base, chats, tmp_path, context=8), quiet=True)
 
 
 def test_replay_makes_up_its_share_of_the_rows(base, chats, corpus, tmp_path):
     settings = sft_settings(base, chats, tmp_path, steps=3)
     settings = settings.model_copy(update={"replay": (corpus,), "replay_share": 0.25})
     result = run_sft(settings, quiet=True)
-    assert [item["name"] for item in read_lineage(result.model)["data"]] == ["data", "replay"]
-    rows = pack([[n] * 7 for n in range(1, 31)], None, 8)
-    mixed = mix(rows, pack([[99] * 7 for _ in range(80)], None, 8), 0.25, seed=0)
-    assert len(mixed.tokens) == 40
-    assert int((mixed.tokens[:, 0] == 99).sum()) == 10
-    assert (mixed.targets[mixed.tokens[:, 0] == 99].sum(axis=1) == 6).all()
+    assert [item["name"] for item in read_lineage(result.model)["data"]] == ["data", "replay", "heldout"]
+    rows, text = pack([[n] * 7 for n in range(1, 31)], None, 8), pack([[99] * 7 for _ in range(80)], None, 8)
+    mixture = mix_replay(rows, [text], 0.25)
+    assert mixture.epoch == 40
+    drawn = mixture.draw(np.arange(40), seed=0)
+    replayed = drawn.tokens[:, 0] == 99
+    assert int(replayed.sum()) == 10
+    assert (drawn.targets[replayed].sum(axis=1) == 6).all()
+    assert sorted(drawn.tokens[~replayed, 0]) == list(range(1, 31))
+
+
+def test_replay_of_a_run_leaves_unread_what_the_run_held_out(base, chats, corpus, tmp_path):
+    settings = sft_settings(base, chats, tmp_path, steps=3).model_copy(update={"replay": (base.parent,)})
+    result = run_sft(settings, quiet=True)
+    replay, first = read_lineage(result.model)["data"][1], read_lineage(base)["data"]
+    assert replay["sha256"] == first[0]["sha256"]
+    assert first[1]["documents"] >= 1
+    heldout = {row.tobytes() for row in TokenStore(base.parent / "data" / "heldout")}
+    assert heldout.isdisjoint(
+        row.tobytes() for store in training_stores(base.parent / "data") for row in store
+    )
+
+
+def test_replay_of_a_run_with_another_tokenizer_is_refused(base, chats, recipe, tmp_path):
+    other = recipe("other").model_copy(update={"vocab_size": 310})
+    run_pretraining(other, quiet=True)
+    settings = sft_settings(base, chats, tmp_path).model_copy(update={"replay": (other.out,)})
+    with pytest.raises(JielongError, match="its tokenizer is not the model's"):
+        run_sft(settings, quiet=True)
 
 
 def test_packed_conversations_give_the_logits_of_separate_ones(base):
@@ -105,3 +139,15 @@ def test_packed_conversations_give_the_logits_of_separate_ones(base):
             places = segments[0] == number
             alone = model.head(model(tokens[:, places], positions[:, places]))[0]
             torch.testing.assert_close(together[places], alone, rtol=0, atol=1e-5)
+
+
+def test_a_parent_that_cannot_chat_gets_a_template_in_plain_words(base, chats, tmp_path):
+    (base / "chat_template.jinja").unlink()
+    result = run_sft(sft_settings(base, chats, tmp_path), quiet=True)
+    tokenizer = Tokenizer.load(result.model)
+    chat = [{"role": "user", "content": "1 加一？"}, {"role": "assistant", "content": "是 2。"}]
+    ids, mask = tokenizer.encode_chat_with_mask(chat)
+    assert tokenizer.decode(ids, skip_special=False) == "User:\n1 加一？\nAssistant:\n是 2。<|im_end|>\n"
+    learned = [token for token, learn in zip(ids, mask, strict=True) if learn]
+    assert tokenizer.decode(learned, skip_special=False) == "是 2。<|im_end|>"
+    assert result.training.bits_per_byte < 0.7 * result.training.bits_per_byte_before

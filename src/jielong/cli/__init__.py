@@ -19,6 +19,7 @@ _COMMANDS = {
     ),
     "world": ("world:app", "Make the built-in world: facts, text, instructions and exams with known truth."),
     "tokenizer": ("tokenizer:app", "Train a tokenizer, or show how one cuts a text."),
+    "plan": ("plan:plan", "Measure this machine, and choose a network's size and tokens for a budget."),
     "pretrain": ("train:pretrain_app", "Next-token prediction (文字接龍) on documents."),
     "sft": ("train:sft_app", "Supervised fine-tuning on conversations."),
     "chat": ("talk:chat", "Talk with a model in the terminal."),

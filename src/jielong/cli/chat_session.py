@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from jielong.cli.chat_texts import ChatTexts, chat_texts
 from jielong.cli.die_view import die_table
+from jielong.cli.manners import printable
 from jielong.core.errors import JielongError
 from jielong.core.files import to_json, write_atomically
 from jielong.generation import (
@@ -61,11 +61,6 @@ def run_chat(
         engine.tokenizer.encode_chat([{"role": "user", "content": ""}], add_generation_prompt=True)
     chat = TerminalChat(engine, ChatSession(engine, settings, system), texts, folder, console, interactive)
     chat.run()
-
-
-def printable(text: str) -> str:
-    """Text without control characters, which could move the cursor or give the terminal orders."""
-    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 
 
 class TerminalChat:

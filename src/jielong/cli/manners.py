@@ -1,5 +1,6 @@
 """What all commands have in common: how they take settings and how they print results."""
 
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,11 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}"
     return f"{value:,}" if type(value) is int else str(value)
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which could move the cursor or give the terminal orders."""
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
 
 
 def settings_help(settings: type[BaseModel]) -> str:

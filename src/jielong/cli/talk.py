@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from jielong.cli.manners import Json, Model
+from jielong.cli.manners import Json, Model, printable
 from jielong.core.files import find_model, to_json
 
 
@@ -76,7 +76,7 @@ def complete(
     for step in stream(load_engine(folder), beginning, settings):
         pieces.append(step.text)
         if not json:
-            print((beginning if len(pieces) == 1 else "") + step.text, end="", flush=True)
+            print((beginning if len(pieces) == 1 else "") + printable(step.text), end="", flush=True)
     print(to_json({"prompt": beginning, "text": "".join(pieces), "tokens": len(pieces)}) if json else "")
 
 

@@ -1,55 +1,77 @@
 """`jielong pretrain` and `jielong sft`: run a recipe."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from cyclopts import App
 
 from jielong.cli.manners import Json, Overrides, print_result, settings_help
 from jielong.training.settings import PretrainSettings, SftSettings
 
-pretrain_app = App(name="pretrain", help_format="plaintext", help_epilogue=settings_help(PretrainSettings))
-sft_app = App(name="sft", help_format="plaintext", help_epilogue=settings_help(SftSettings))
+if TYPE_CHECKING:
+    from jielong.training.stage import StageResult
+
+Recipe = TypeVar("Recipe", PretrainSettings, SftSettings)
 
 
-@pretrain_app.default
-def pretrain(
-    recipe: Path | None = None, /, *, overrides: Overrides = (), resume: bool = False, json: Json = False
-) -> None:
-    """Train a network on documents, from random numbers or from a given model.
-
-    Args:
-        recipe: YAML file of settings; --set adds to it or overrides it.
-        overrides: settings as a.b=value.
-        resume: go on from the newest checkpoint of the run folder.
-        json: print the result as JSON.
-    """
-    from jielong.training.distributed import is_main, process_group
+def _run_pretraining(settings: PretrainSettings, resume: bool, quiet: bool, force: bool) -> "StageResult":
     from jielong.training.pretrain import run_pretraining
 
-    settings = PretrainSettings.load(recipe, overrides)
-    with process_group(settings.training.device):
-        result = run_pretraining(settings, resume=resume, quiet=json)
-        if is_main():
-            print_result(result.summary(), json)
+    return run_pretraining(settings, resume, quiet, force)
 
 
-@sft_app.default
-def sft(
-    recipe: Path | None = None, /, *, overrides: Overrides = (), resume: bool = False, json: Json = False
-) -> None:
-    """Fine-tune a model on conversations; only what the assistant says is learned.
-
-    Args:
-        recipe: YAML file of settings; --set adds to it or overrides it.
-        overrides: settings as a.b=value.
-        resume: go on from the newest checkpoint of the run folder.
-        json: print the result as JSON.
-    """
-    from jielong.training.distributed import is_main, process_group
+def _run_sft(settings: SftSettings, resume: bool, quiet: bool, force: bool) -> "StageResult":
     from jielong.training.sft import run_sft
 
-    settings = SftSettings.load(recipe, overrides)
-    with process_group(settings.training.device):
-        result = run_sft(settings, resume=resume, quiet=json)
-        if is_main():
-            print_result(result.summary(), json)
+    return run_sft(settings, resume, quiet, force)
+
+
+def _command(
+    name: str, settings: type[Recipe], summary: str, run: Callable[[Recipe, bool, bool, bool], "StageResult"]
+) -> App:
+    """A command that runs recipes of one kind."""
+    app = App(name=name, help=summary, help_format="plaintext", help_epilogue=settings_help(settings))
+
+    @app.default
+    def command(
+        recipe: Path | None = None,
+        /,
+        *,
+        overrides: Overrides = (),
+        resume: bool = False,
+        force: bool = False,
+        json: Json = False,
+    ) -> None:
+        """Run a recipe.
+
+        Args:
+            recipe: YAML file of settings; --set adds to it or overrides it.
+            overrides: settings as a.b=value.
+            resume: go on from the newest checkpoint of the run folder; the run may be made longer.
+            force: go on although recipe or data changed, or begin anew over a run that is not finished.
+            json: print the result as JSON.
+        """
+        from jielong.training.distributed import is_main, process_group
+
+        chosen = settings.load(recipe, overrides)
+        with process_group(chosen.training.device):
+            result = run(chosen, resume, json, force)
+            if is_main():
+                print_result(result.summary(), json)
+
+    return app
+
+
+pretrain_app = _command(
+    "pretrain",
+    PretrainSettings,
+    "Train a network on documents, from random numbers or from a given model.",
+    _run_pretraining,
+)
+sft_app = _command(
+    "sft",
+    SftSettings,
+    "Fine-tune a model on conversations; only what the assistant says is learned.",
+    _run_sft,
+)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,13 +17,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old one or the new one."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = _aside(path, "tmp")
     try:
         with aside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+        _flush_to_disk(path.parent)
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise JielongError(f"cannot write {path}: {error.strerror or error}") from error
@@ -32,19 +34,19 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def folder_written_atomically(path: Path) -> Iterator[Path]:
     """Give an empty folder to fill; it takes the name `path` only when the block ends without an error.
 
-    An older folder at `path` is replaced in that moment.
+    All of it is on the disk before it takes the name. An older folder at `path` is replaced in that moment.
+    What a killed process leaves behind is hidden (`.NAME.PID.tmp`); `remove_leftovers` clears it away.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = _aside(path, "tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
         yield aside
-        for file in aside.rglob("*"):
-            if file.is_file():
-                _flush_to_disk(file)
+        for entry in (*aside.rglob("*"), aside):
+            _flush_to_disk(entry)
         if path.exists():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            old = _aside(path, "old")
             shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
             aside.rename(path)
@@ -52,12 +54,49 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
         else:
             aside.rename(path)
         _flush_to_disk(path.parent)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise JielongError(f"cannot write {path}: {error}") from error
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder; a living writer's work stays."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        left = _LEFTOVER.fullmatch(path.name)
+        if left is None or (int(left[1]) != os.getpid() and _is_running(int(left[1]))):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+_LEFTOVER = re.compile(r"\..+\.(\d+)\.(?:tmp|old)")
+
+
+def _aside(path: Path, kind: str) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{kind}")
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":
+        return True  # no harmless way to ask; the leftover stays, unread
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the list of names in a folder, is on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open folders
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

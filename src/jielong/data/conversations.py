@@ -1,5 +1,6 @@
 """Read instruction data in any of the usual forms and make conversations of it."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,11 @@ class Conversation:
     def text(self) -> str:
         """All that is said, a turn a line."""
         return "\n".join(str(message.get("content") or "") for message in self.messages)
+
+    @property
+    def content(self) -> str:
+        """All that is learned of it, as canonical JSON."""
+        return json.dumps([self.messages, self.tools], sort_keys=True, ensure_ascii=False)
 
 
 def read_conversations(

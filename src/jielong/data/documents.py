@@ -32,6 +32,11 @@ class Document:
     text: str
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def content(self) -> str:
+        """All that is learned of it: the text."""
+        return self.text
+
 
 def read_documents(paths: Sequence[Path | str], problems: Problems) -> Iterator[Document]:
     """Read documents from files, folders and globs, one at a time and in bounded memory.

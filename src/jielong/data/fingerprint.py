@@ -3,23 +3,42 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from jielong.core.files import hash_file, hash_json
-from jielong.data.documents import Document
+from jielong.core.files import hash_file
 from jielong.data.problems import Problems
 from jielong.data.sources import find_sources
 
 
+class Item(Protocol):
+    """What a corpus consists of: a document, a conversation."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+
+    @property
+    def content(self) -> str:
+        """All that it holds, the roles of a conversation included."""
+
+
+AnyItem = TypeVar("AnyItem", bound=Item)
+
+
 class Fingerprint:
-    """SHA-256 over documents' ids and texts in their order, computed while they stream by."""
+    """SHA-256 over documents' ids and contents in their order, computed while they stream by."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self.documents = 0
 
-    def add(self, document: Document) -> Document:
+    def add(self, document: AnyItem) -> AnyItem:
         """Take one document in; return it, so that a stream can pass through."""
-        for part in (document.id, document.text):
+        for part in (document.id, document.content):
             data = part.encode()
             # The length before each part keeps "ab" + "c" apart from "a" + "bc".
             self._hash.update(len(data).to_bytes(8))
@@ -32,16 +51,21 @@ class Fingerprint:
         return self._hash.hexdigest()
 
 
-def fingerprint_documents(documents: Iterable[Document]) -> str:
-    """SHA-256 over ids and texts, in hexadecimal."""
+def fingerprint_documents(documents: Iterable[Item]) -> str:
+    """SHA-256 over ids and contents, in hexadecimal."""
     fingerprint = Fingerprint()
     for document in documents:
         fingerprint.add(document)
     return fingerprint.hexdigest()
 
 
-def fingerprint_files(paths: Sequence[Path | str]) -> str:
-    """SHA-256 over the names, sizes and contents of the files that paths stand for, in hexadecimal."""
-    sources = find_sources(paths, Problems())
-    entries = [(source.name, source.path.stat().st_size, hash_file(source.path)) for source in sources]
-    return hash_json(sorted(entries))
+def identify_files(paths: Sequence[Path | str]) -> list[tuple[str, str]]:
+    """Name and SHA-256 of each file that paths stand for, in the order in which they are read."""
+    return [(source.name, _hash(source.path)) for source in find_sources(paths, Problems())]
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hash_file(path)
+    except OSError as error:  # whoever reads it will count it among the problems
+        return f"cannot be read: {error.strerror}"

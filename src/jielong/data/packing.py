@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,36 @@ class Packed:
     targets: NDArray[np.bool_]
     """[R, L]; true at t where tokens[t + 1] is to be learned. Never true in the last column."""
 
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def take(self, rows: NDArray[np.int64]) -> "Packed":
+        """Some of the rows."""
+        return Packed(self.tokens[rows], self.positions[rows], self.segments[rows], self.targets[rows])
+
+    @property
+    def total_tokens(self) -> int:
+        """Places that hold a token."""
+        return int(np.count_nonzero(self.segments))
+
     @property
     def utilisation(self) -> float:
         """Share of the places that hold a token, from 0 to 1."""
-        return float(np.count_nonzero(self.segments)) / max(self.segments.size, 1)
+        return self.total_tokens / max(self.segments.size, 1)
+
+
+class Rows(Protocol):
+    """Rows of packed tokens, in memory or on disk."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def take(self, rows: NDArray[np.int64]) -> Packed:
+        """Some of the rows, by their numbers."""
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens in all rows, padding not counted."""
 
 
 def pack(
@@ -56,8 +82,6 @@ def pack(
     Raises:
         JielongError: a mask is not as long as its sequence, or `length` is too small.
     """
-    if length < 2:
-        raise JielongError(f"cannot pack into rows of {length} tokens: 2 is the least")
     lengths = np.fromiter((len(sequence) for sequence in sequences), np.int64, len(sequences))
     tokens = _flatten(sequences, int(lengths.sum()), np.int32)
     learned = np.ones(len(tokens), bool)
@@ -67,12 +91,12 @@ def pack(
         ):
             raise JielongError("every sequence needs a mask of its own length")
         learned = _flatten(masks, len(tokens), np.bool_)
-    pieces = _cut(lengths, length, bos is not None)
-    return _fill(tokens, learned, pieces, _best_fit(pieces.sizes, length), length, bos or 0, pad)
+    pieces = cut(lengths, length, bos is not None)
+    return fill(tokens, learned, pieces, best_fit(pieces.sizes, length), length, bos or 0, pad)
 
 
 @dataclass(frozen=True, slots=True)
-class _Pieces:
+class Pieces:
     """Sequences cut to fit a row; arrays with one entry a piece."""
 
     starts: NDArray[np.int64]  # in the flat tokens
@@ -81,7 +105,7 @@ class _Pieces:
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class Places:
     """Where the pieces go; arrays with one entry a piece."""
 
     rows: NDArray[np.int64]
@@ -96,7 +120,10 @@ def _flatten(sequences: Sequence[Any], total: int, dtype: Any) -> NDArray[Any]:
     return np.fromiter(itertools.chain.from_iterable(sequences), dtype, total)
 
 
-def _cut(lengths: NDArray[np.int64], length: int, with_bos: bool) -> _Pieces:
+def cut(lengths: NDArray[np.int64], length: int, with_bos: bool) -> Pieces:
+    """Cut sequences of these lengths, which lie one after another, into pieces that fit a row."""
+    if length < 2:
+        raise JielongError(f"cannot pack into rows of {length} tokens: 2 is the least")
     first = np.cumsum(lengths) - lengths
     step = length - 1 if with_bos else length
     # The first piece takes `length` tokens, each later one `step`.
@@ -106,10 +133,10 @@ def _cut(lengths: NDArray[np.int64], length: int, with_bos: bool) -> _Pieces:
     begin = np.where(index > 0, length + (index - 1) * step, 0)
     end = np.minimum(np.where(index > 0, begin + step, length), lengths[owner])
     prefixed = (index > 0).astype(np.int64) * with_bos
-    return _Pieces(first[owner] + begin, end - begin + prefixed, prefixed)
+    return Pieces(first[owner] + begin, end - begin + prefixed, prefixed)
 
 
-def _best_fit(sizes: NDArray[np.int64], length: int) -> _Places:
+def best_fit(sizes: NDArray[np.int64], length: int) -> Places:
     """Place pieces, longest first, each into the fullest row with room for it.
 
     Pieces of one size are placed together: the fullest row with room takes as many as fit, since after each
@@ -143,18 +170,19 @@ def _best_fit(sizes: NDArray[np.int64], length: int) -> _Places:
     rows[order] = np.repeat(at, count)
     offsets[order] = length - np.repeat(left, count) + within * ordered
     segments[order] = np.repeat(before, count) + within + 1
-    return _Places(rows, offsets, segments, len(filled))
+    return Places(rows, offsets, segments, len(filled))
 
 
-def _fill(
+def fill(
     tokens: NDArray[np.int32],
     learned: NDArray[np.bool_],
-    pieces: _Pieces,
-    places: _Places,
+    pieces: Pieces,
+    places: Places,
     length: int,
     bos: int,
     pad: int,
 ) -> Packed:
+    """Put the pieces of `tokens`, and of `learned`, in their places."""
     total = places.count * length
     packed = np.full(total, pad, np.int32)
     positions, segments = np.zeros(total, np.int32), np.zeros(total, np.int32)

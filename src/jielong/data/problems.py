@@ -1,7 +1,7 @@
 """What could not be read, counted and named, so that nothing is dropped in silence."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, Self
 
 from jielong.core.errors import JielongError
 
@@ -37,6 +37,15 @@ class Problems:
     def counts(self) -> dict[str, int]:
         """Number of problems by reason, the most frequent first."""
         return dict(self._counts.most_common())
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """What `to_dict` gave."""
+        problems = cls()
+        for reason, found in values.items():
+            problems._counts[reason] = int(found["count"])
+            problems._places[reason] = list(found["places"])
+        return problems
 
     def lines(self) -> list[str]:
         """One readable line a reason: how many, why, and where the first ones are."""

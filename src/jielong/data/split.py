@@ -1,24 +1,23 @@
-"""Hold documents out for validation, by hash, so that adding documents does not reshuffle the others."""
+"""Which documents are held out and which are trained on, by hash: new documents do not move the others.
+
+Every text has a place between 0 and 1. The held-out share lies at the bottom; a sample is taken from the
+top. So a corpus is split and sampled as a stream, once a first pass has surveyed it.
+"""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+import heapq
+import math
+from dataclasses import dataclass
+from typing import Generic, Literal
+
+import numpy as np
 
 from jielong.core.errors import UsageError
+from jielong.data.fingerprint import AnyItem
 
-
-class Textual(Protocol):
-    """Something whose text says on which side it belongs: a document, a conversation."""
-
-    @property
-    def text(self) -> str:
-        """The text."""
-
-
-Item = TypeVar("Item", bound=Textual)
-
-
-_PLACES = 2**56
+_PLACES = 1 << 56
+_BINS = 1 << 16
+_BIN = _PLACES // _BINS
 
 
 def split_position(text: str, seed: int) -> int:
@@ -28,55 +27,93 @@ def split_position(text: str, seed: int) -> int:
     return int.from_bytes(digest[:7])
 
 
-def is_heldout(document: Textual, fraction: float, seed: int) -> bool:
-    """Tell a document's side alone, for corpora that are streamed."""
-    return split_position(document.text, seed) < fraction * _PLACES
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Where the held-out places end and those trained on begin; what lies between is not used."""
+
+    seed: int
+    heldout_below: int
+    trained_from: int
+
+    def side(self, text: str) -> Literal["heldout", "train"] | None:
+        """Tell which side a text is on, by itself."""
+        position = split_position(text, self.seed)
+        if position < self.heldout_below:
+            return "heldout"
+        return "train" if position >= self.trained_from else None
 
 
-def split_heldout(
-    documents: Iterable[Item], *, fraction: float | None = None, number: int | None = None, seed: int = 0
-) -> tuple[list[Item], list[Item]]:
-    """Split into (training, held-out), each in the given order.
+class Survey(Generic[AnyItem]):
+    """What one pass over a corpus finds out about it, in bounded memory.
 
-    Give either `fraction` (each document's side depends on its text alone) or `number` (those with the
-    smallest hashes). Copies of a text land on one side, so `number` may be passed by its copies. At least
-    one text is held out and one is kept, if there are two.
-
-    Raises:
-        UsageError: neither or both of `fraction` and `number`, or one out of range.
+    Args:
+        seed: of the places.
+        sample_characters: so much text is kept, for a tokenizer to be trained on.
     """
-    if (fraction is None) == (number is None):
-        raise UsageError("split_heldout takes either a fraction or a number")
-    if fraction is not None and not 0 < fraction < 1:
-        raise UsageError(f"the held-out fraction must lie between 0 and 1, not {fraction}")
-    if number is not None and number < 1:
-        raise UsageError(f"the number of held-out documents must be 1 or more, not {number}")
-    documents = list(documents)
-    positions = [split_position(document.text, seed) for document in documents]
-    ranked = sorted(positions)
-    distinct = sorted(set(positions))
-    if len(distinct) < 2:
-        return documents, []
-    last = ranked[min(number or 1, len(ranked)) - 1]
-    limit = last + 1 if fraction is None else fraction * _PLACES
-    limit = min(max(limit, distinct[0] + 1), distinct[-1])
-    sides = [position < limit for position in positions]
-    training = [document for document, held in zip(documents, sides, strict=True) if not held]
-    heldout = [document for document, held in zip(documents, sides, strict=True) if held]
-    return training, heldout
 
+    def __init__(self, seed: int, sample_characters: int = 0) -> None:
+        self.seed = seed
+        self.documents = 0
+        self.characters = 0
+        self._sample_characters = sample_characters
+        self._sample: list[tuple[int, int, AnyItem]] = []  # a heap, the lowest place first
+        self._sampled = 0
+        self._lowest, self._highest = _PLACES, -1
+        self._histogram = np.zeros(_BINS, np.int64)  # characters by place
 
-def sample_documents(documents: Sequence[Item], characters: int, seed: int = 0) -> list[Item]:
-    """Choose documents by their hashes until they hold so many characters; all of them if they hold fewer.
+    def add(self, item: AnyItem) -> None:
+        """Take one document or conversation in."""
+        position, size = split_position(item.text, self.seed), len(item.text)
+        self._lowest, self._highest = min(self._lowest, position), max(self._highest, position)
+        self._histogram[position // _BIN] += size
+        self.characters += size
+        heapq.heappush(self._sample, (position, self.documents, item))
+        self.documents += 1
+        self._sampled += size
+        while self._sample and self._sampled - len(self._sample[0][2].text) >= self._sample_characters:
+            self._sampled -= len(heapq.heappop(self._sample)[2].text)
 
-    The choice is even over the corpus and keeps its order; adding documents changes it little.
-    """
-    chosen: set[int] = set()
-    total = 0
-    positions = [split_position(document.text, seed) for document in documents]
-    for index in sorted(range(len(documents)), key=positions.__getitem__):
-        if total >= characters:
-            break
-        chosen.add(index)
-        total += len(documents[index].text)
-    return [document for index, document in enumerate(documents) if index in chosen]
+    def split(self, heldout_share: float | None = None, max_characters: int | None = None) -> Split:
+        """Choose the borders.
+
+        Copies of a text land on one side. At least one text is held out and one is trained on, if there are
+        two.
+
+        Args:
+            heldout_share: share of the documents that is held out; None for none.
+            max_characters: train on an even sample that holds at least so many characters, if there are so
+                many, and hardly more; None for all.
+
+        Raises:
+            UsageError: a value is out of range.
+        """
+        if heldout_share is not None and not 0 < heldout_share < 1:
+            raise UsageError(f"the held-out share must lie between 0 and 1, not {heldout_share}")
+        if max_characters is not None and max_characters < 1:
+            raise UsageError(f"max_characters must be 1 or more, not {max_characters}")
+        heldout_below = 0
+        if heldout_share is not None and self._lowest < self._highest:
+            wanted = math.ceil(heldout_share * _PLACES)
+            heldout_below = min(max(wanted, self._lowest + 1), self._highest)
+        trained_from = heldout_below
+        if max_characters is not None:
+            from_the_top = np.cumsum(self._histogram[::-1])
+            bins = int(np.searchsorted(from_the_top, max_characters)) + 1
+            trained_from = max(heldout_below, (_BINS - bins) * _BIN)
+        return Split(self.seed, heldout_below, trained_from)
+
+    def sample(self, split: Split, characters: int | None = None) -> list[AnyItem]:
+        """An even sample of what is trained on, in the order of the corpus.
+
+        Args:
+            split: what is trained on.
+            characters: stop when the sample holds so many; by default, when it holds `sample_characters`.
+        """
+        wanted = self._sample_characters if characters is None else characters
+        chosen: list[tuple[int, AnyItem]] = []
+        for position, number, item in sorted(self._sample, reverse=True, key=lambda entry: entry[:2]):
+            if wanted <= 0 or position < split.trained_from:
+                break
+            chosen.append((number, item))
+            wanted -= len(item.text)
+        return [item for _, item in sorted(chosen, key=lambda entry: entry[0])]

@@ -1,4 +1,4 @@
-"""Tokens of a corpus on disk, for corpora larger than memory: written as a stream, read as a memory map."""
+"""Token sequences on disk, for corpora larger than memory: written as a stream, read a slice at a time."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,154 +9,163 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jielong.core.errors import JielongError
-from jielong.core.files import folder_written_atomically, read_json, to_json
-from jielong.data.documents import Document
-from jielong.data.fingerprint import Fingerprint
+from jielong.core.files import read_json, to_json
+from jielong.data.file_array import FileArray
+from jielong.data.fingerprint import AnyItem, Fingerprint
 
-_META, _TOKENS, _ENDS, _BYTES = "store.json", "tokens.bin", "ends.bin", "bytes.bin"
-_BATCH_CHARACTERS = 1 << 22
+_META, _TOKENS, _ENDS, _LEARNED = "store.json", "tokens.bin", "ends.bin", "learned.bin"
+_BATCH_CHARACTERS = 1 << 20  # some hundred bytes a token while they are encoded
+
+Sequences = Sequence[int] | NDArray[Any]
 
 
 class TokenStore:
-    """An opened store: a sequence of documents, each an array of token ids.
+    """An opened store: token sequences, and which of their tokens are to be learned.
 
     The folder holds `tokens.bin` (uint16, or uint32 for more than 65,536 token ids), `ends.bin` (int64:
-    where each document ends, in tokens), `bytes.bin` (int64: UTF-8 bytes of each document's text, for bits
-    per byte), all little-endian, and `store.json`.
+    where each sequence ends, in tokens), both little-endian, `learned.bin` (a byte a token, 0 or 1; only
+    where not all are learned), and `store.json`.
+
+    Attributes:
+        folder: where it lies.
+        vocab_size: one more than the largest token id.
+        bos: the token that begins each later piece of a sequence that is cut; None for none.
+        pad: the token that fills rows up.
+        fingerprint: of the items that went in.
     """
 
     def __init__(self, folder: Path) -> None:
         meta = read_json(folder / _META)
+        self.folder = folder
         try:
             self.vocab_size = int(meta["vocab_size"])
+            self.bos: int | None = meta["bos"]
+            self.pad = int(meta["pad"])
             self.fingerprint = str(meta["fingerprint"])
-            documents, tokens = int(meta["documents"]), int(meta["tokens"])
+            documents, tokens, masked = int(meta["documents"]), int(meta["tokens"]), bool(meta["masked"])
         except (KeyError, TypeError, ValueError):
             raise JielongError(f"{folder / _META} does not describe a token store") from None
-        self._tokens = _map(folder / _TOKENS, _dtype(self.vocab_size), tokens)
-        self._ends = _map(folder / _ENDS, np.dtype("<i8"), documents)
-        self.document_bytes: NDArray[np.int64] = _map(folder / _BYTES, np.dtype("<i8"), documents)
+        self.tokens = FileArray(folder / _TOKENS, _dtype(self.vocab_size), tokens)
+        self.ends = FileArray(folder / _ENDS, np.dtype("<i8"), documents)
+        self.learned = FileArray(folder / _LEARNED, np.dtype(bool), tokens) if masked else None
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self.ends)
 
     def __getitem__(self, index: int) -> NDArray[np.int32]:
-        """Token ids of one document, copied out of the map."""
+        """Token ids of one sequence."""
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
-        start = int(self._ends[index - 1]) if index else 0
-        return np.array(self._tokens[start : int(self._ends[index])], np.int32)
+        start, end = [0, *self.ends.read(max(index - 1, 0), index + 1).tolist()][-2:]
+        return self.tokens.read(start, end).astype(np.int32)
 
     def __iter__(self) -> Iterator[NDArray[np.int32]]:
         return (self[index] for index in range(len(self)))
 
-    @property
-    def total_tokens(self) -> int:
-        """Tokens of all documents."""
-        return len(self._tokens)
-
-    @property
-    def total_bytes(self) -> int:
-        """UTF-8 bytes of all documents' texts."""
-        return int(self.document_bytes.sum())
-
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each document, [documents]."""
-        lengths: NDArray[np.int64] = np.array(self._ends, np.int64)
-        lengths[1:] -= self._ends[:-1]
-        return lengths
-
 
 class TokenStoreWriter:
-    """Appends documents to a store that is being made; see `write_token_store`."""
+    """Appends sequences to a store that is being made; see `write_token_store`."""
 
     def __init__(self, files: Sequence[IO[bytes]], vocab_size: int) -> None:
-        self._tokens, self._ends, self._bytes = files
+        self._tokens, self._ends, *self._learned = files
         self._vocab_size = vocab_size
         self._dtype = _dtype(vocab_size)
+        self.fingerprint = Fingerprint()
         self.documents = 0
         self.tokens = 0
 
-    def append(self, ids: Sequence[int] | NDArray[Any], text_bytes: int) -> None:
-        """Add one document.
+    def append(self, ids: Sequences, learned: Sequences | None = None) -> None:
+        """Add one sequence.
 
         Args:
             ids: its token ids.
-            text_bytes: length of its text in UTF-8.
+            learned: true for the tokens to be learned; for stores that are `masked`.
 
         Raises:
-            JielongError: an id is outside the vocabulary.
+            JielongError: an id is outside the vocabulary, or the mask is not as long as the sequence.
         """
         row = np.asarray(ids, np.int64)
         if row.size and not (row.min() >= 0 and row.max() < self._vocab_size):
             raise JielongError(
-                f"document {self.documents} has token ids outside the vocabulary of {self._vocab_size}"
+                f"sequence {self.documents} has token ids outside the vocabulary of {self._vocab_size}"
             )
+        for file in self._learned:
+            mask = np.asarray(learned, np.bool_)
+            if mask.shape != row.shape:
+                raise JielongError("every sequence needs a mask of its own length")
+            file.write(mask.tobytes())
         self._tokens.write(row.astype(self._dtype).tobytes())
         self.documents += 1
         self.tokens += row.size
         self._ends.write(np.array([self.tokens], "<i8").tobytes())
-        self._bytes.write(np.array([text_bytes], "<i8").tobytes())
 
 
 @contextlib.contextmanager
-def write_token_store(folder: Path, vocab_size: int, fingerprint: Fingerprint) -> Iterator[TokenStoreWriter]:
-    """Make a store; its folder appears, whole, when the block ends without an error.
+def write_token_store(
+    folder: Path, vocab_size: int, *, bos: int | None = None, pad: int = 0, masked: bool = False
+) -> Iterator[TokenStoreWriter]:
+    """Make a store. The file that describes it is written last, when the block ends without an error.
 
     Args:
-        folder: where it will be.
+        folder: where it will be; see `prepare` for how it appears as a whole.
         vocab_size: one more than the largest token id.
-        fingerprint: of the documents that went in; it is read when the block ends.
+        bos: the token that begins each later piece of a sequence that is cut.
+        pad: the token that fills rows up.
+        masked: whether sequences come with a mask of what is to be learned.
     """
-    with folder_written_atomically(folder) as aside:
-        with contextlib.ExitStack() as stack:
-            files = [stack.enter_context((aside / name).open("wb")) for name in (_TOKENS, _ENDS, _BYTES)]
-            writer = TokenStoreWriter(files, vocab_size)
-            yield writer
-        meta = {
-            "vocab_size": vocab_size,
-            "documents": writer.documents,
-            "tokens": writer.tokens,
-            "fingerprint": fingerprint.hexdigest(),
-        }
-        (aside / _META).write_text(to_json(meta), encoding="utf-8")
+    folder.mkdir(parents=True)
+    names = (_TOKENS, _ENDS, _LEARNED) if masked else (_TOKENS, _ENDS)
+    with contextlib.ExitStack() as stack:
+        writer = TokenStoreWriter(
+            [stack.enter_context((folder / name).open("wb")) for name in names], vocab_size
+        )
+        yield writer
+    meta = {
+        "vocab_size": vocab_size,
+        "bos": bos,
+        "pad": pad,
+        "masked": masked,
+        "documents": writer.documents,
+        "tokens": writer.tokens,
+        "fingerprint": writer.fingerprint.hexdigest(),
+    }
+    (folder / _META).write_text(to_json(meta), encoding="utf-8")
 
 
-def tokenize_documents(
-    encode_batch: Callable[[list[str]], list[list[int]]],
-    documents: Iterable[Document],
-    folder: Path,
-    *,
-    vocab_size: int,
-    before: Sequence[int] = (),
-    after: Sequence[int] = (),
-) -> TokenStore:
-    """Tokenize a stream of documents into a store, a few megabytes of text at a time.
+Encoded = tuple[Sequences, Sequences | None] | None
+"""Token ids and what of them is to be learned (None: all); or None for an item that is left out."""
+
+
+def tokenize(
+    items: Iterable[AnyItem],
+    encode: Callable[[list[AnyItem]], Sequence[Encoded]],
+    choose: Callable[[AnyItem], TokenStoreWriter | None],
+) -> None:
+    """Encode a stream of items, a megabyte of text at a time, each into the store it belongs to.
 
     Args:
-        encode_batch: texts -> token ids, such as `Tokenizer.encode_batch`.
-        documents: the corpus.
-        folder: the store to make.
-        vocab_size: the tokenizer's.
-        before: tokens put before each document, such as the beginning-of-text token.
-        after: tokens put after each document, such as the end-of-text token.
+        items: documents or conversations.
+        encode: items -> what to write of each; fast when it gets many at once.
+        choose: the store that an item goes to, or None to leave it out.
     """
-    fingerprint = Fingerprint()
-    with write_token_store(folder, vocab_size, fingerprint) as writer:
-        for batch in _batches(documents):
-            texts = [fingerprint.add(document).text for document in batch]
-            for text, ids in zip(texts, encode_batch(texts), strict=True):
-                writer.append([*before, *ids, *after], len(text.encode()))
-    return TokenStore(folder)
+    chosen = ((item, writer) for item in items if (writer := choose(item)) is not None)
+    for batch in _batches(chosen):
+        encoded = encode([item for item, _ in batch])
+        for (item, writer), found in zip(batch, encoded, strict=True):
+            if found is not None:
+                writer.fingerprint.add(item)
+                writer.append(*found)
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
+def _batches(
+    chosen: Iterable[tuple[AnyItem, TokenStoreWriter]],
+) -> Iterator[list[tuple[AnyItem, TokenStoreWriter]]]:
+    batch: list[tuple[AnyItem, TokenStoreWriter]] = []
     size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
+    for item, writer in chosen:
+        batch.append((item, writer))
+        size += len(item.text)
         if size >= _BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
@@ -166,12 +175,3 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def _dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
-
-
-def _map(path: Path, dtype: np.dtype[Any], count: int) -> Any:
-    if not path.exists():
-        raise JielongError(f"{path} does not exist; the token store is incomplete")
-    if path.stat().st_size != count * dtype.itemsize:
-        raise JielongError(f"{path} is truncated: {path.stat().st_size} bytes, not {count * dtype.itemsize}")
-    # An empty file cannot be mapped.
-    return np.memmap(path, dtype, "r", shape=(count,)) if count else np.zeros(0, dtype)

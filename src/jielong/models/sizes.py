@@ -3,6 +3,12 @@
 from jielong.core.errors import JielongError
 from jielong.models.config import ModelConfig
 
+SHAPES = (
+    (64, 2), (64, 4), (128, 3), (128, 4), (192, 4), (192, 6), (256, 4), (256, 6), (320, 6), (384, 6),
+    (384, 8), (512, 8), (640, 10), (768, 12), (1024, 16), (1280, 20), (1536, 24), (2048, 24), (2048, 32),
+)  # fmt: skip
+"""Widths and layers that a plan chooses from, smallest first."""
+
 
 def count_parameters(config: ModelConfig) -> int:
     """Number of weights, a tied head counted once."""
@@ -26,6 +32,11 @@ def _block_parameters(config: ModelConfig) -> int:
     total += rows if config.qkv_bias else 0
     total += width if config.output_bias else 0
     return total + (up_rows + width if config.mlp_bias else 0)
+
+
+def matrix_parameters(config: ModelConfig) -> int:
+    """Weights of the blocks' matrices: those that Muon moves."""
+    return config.num_hidden_layers * _matrix_parameters(config)
 
 
 def _matrix_parameters(config: ModelConfig) -> int:
@@ -56,7 +67,7 @@ def flops_per_token(config: ModelConfig, context_length: int) -> int:
     """
     width = config.hidden_size
     inner = config.embedding_size or width
-    weights = config.num_hidden_layers * _matrix_parameters(config) + config.vocab_size * inner
+    weights = matrix_parameters(config) + config.vocab_size * inner
     if inner != width:
         weights += 2 * width * inner
     layers, mixed = config.num_hidden_layers, config.num_attention_heads * config.head_dim

@@ -126,14 +126,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Te
     if mask is not None:
         key, value = key[:, :, : mask.shape[-1]], value[:, :, : mask.shape[-1]]
     key, value = key.type_as(query), value.type_as(query)
+    on_cpu = query.device.type == "cpu"
+    if mask is not None and on_cpu and torch.is_grad_enabled() and query.shape[2] <= _SHORT_ROW:
+        return _attend_by_matrices(query, key, value, mask)
     groups = query.shape[1] // key.shape[1]
-    by_matrices = query.device.type == "cpu" and torch.is_grad_enabled() and query.shape[2] <= _SHORT_ROW
-    if groups > 1 and mask is not None and (by_matrices or query.is_cuda):
+    if groups > 1 and mask is not None and query.is_cuda:
         # CUDA's memory-efficient kernel takes a mask but no groups; the fallback builds the T x T scores.
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
         groups = 1
-    if mask is not None and by_matrices:
-        return _attend_by_matrices(query, key, value, mask)
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=groups > 1
     )
@@ -145,9 +145,15 @@ def _attend_by_matrices(query: Tensor, key: Tensor, value: Tensor, mask: Tensor)
     Measured in bfloat16, compiled, forward and backward, on 2 cores: 18 ms against 43 ms for [32, 4, 128, 64]
     and 32 ms against 45 ms for [16, 4, 256, 64].
     """
-    scores = torch.matmul(query, key.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
-    weights = torch.softmax(torch.where(mask, scores, -math.inf), dim=-1)
-    return torch.matmul(weights.type_as(value), value)
+    batch, heads, length, width = query.shape
+    kv_heads, keys = key.shape[1], key.shape[2]
+    # The queries that share a key-value head stand below each other: one taller product instead of copies of
+    # the keys, whose gradients would have to be summed up again.
+    query = query.reshape(batch, kv_heads, -1, width)
+    scores = torch.matmul(query, key.transpose(-1, -2)).view(batch, kv_heads, -1, length, keys)
+    scores = torch.where(mask.unsqueeze(1), scores.float() * width**-0.5, -math.inf)
+    weights = torch.softmax(scores, dim=-1).type_as(value).view(batch, kv_heads, -1, keys)
+    return torch.matmul(weights, value).view(batch, heads, length, width)
 
 
 class GatedMLP(nn.Module):

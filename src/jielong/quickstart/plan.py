@@ -1,32 +1,16 @@
 """How large a network to train in the minutes given, decided by measuring this machine."""
 
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import torch
+from jielong.models import ModelConfig, count_parameters, qwen3_config
+from jielong.models.sizes import SHAPES
+from jielong.training.speed import COMPILE_GAIN, TrainingSpeed
 
-from jielong.data import Packed
-from jielong.models import ModelConfig, Transformer, count_parameters, flops_per_token, qwen3_config
-from jielong.training.batches import make_batch
-from jielong.training.losses import next_token_loss
-from jielong.training.optimizer import build_optimizers
-from jielong.training.precision import can_compile
-from jielong.training.settings import OptimizerSettings
-
-SHAPES = (
-    (64, 2), (64, 4), (128, 3), (128, 4), (192, 4), (192, 6), (256, 4), (256, 6), (320, 6), (384, 6),
-    (384, 8), (512, 8), (640, 10), (768, 12), (1024, 16),
-)  # fmt: skip
-"""Widths and layers to choose from, smallest first."""
-
-TOKENS_PER_PARAMETER = 0.4
-"""Tokens that a network should see for each of its weights. Chinchilla's 20 (arXiv 2203.15556, table 3) is
-for one pass over fresh web text; docs/benchmarks.md has the runs that led to this value."""
-
-COMPILE_GAIN = 1.8
-"""How much faster a compiled step is, measured on 2 CPU cores (docs/benchmarks.md)."""
+TOKENS_PER_PARAMETER = 0.5
+"""Tokens that a network should see for each of its weights, chosen by the exam and not by the loss: the
+world's text is read in several passes, so the scaling law of `training.compute_plan` (each token new, about
+20 for a weight) does not hold here. docs/benchmarks.md has the runs that led to this value."""
 
 
 @dataclass(frozen=True)
@@ -50,56 +34,8 @@ class Plan:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Speed of this machine at training, as measured."""
-
-    flops: float
-    """Useful floating-point operations a second in an eager training step (6 N D, and attention)."""
-    precision: str
-    device: str
-    compiles: bool
-    """Whether steps can be compiled here."""
-
-    def tokens_per_second(self, config: ModelConfig, context: int, compiled: bool) -> float:
-        """Predicted training speed of a network."""
-        return self.flops * (COMPILE_GAIN if compiled else 1.0) / flops_per_token(config, context)
-
-
-def measure_machine(
-    packed: Packed,
-    vocab_size: int,
-    context: int,
-    device: torch.device,
-    dtype: torch.dtype,
-    seconds: float = 4.0,
-) -> Machine:
-    """Time real training steps of a middle-sized network for a few seconds."""
-    config = qwen3_config(192, 4, vocab_size, context)
-    model = Transformer(config).to(device)
-    optimizers = build_optimizers(model, OptimizerSettings())
-    rows = np.arange(min(16, len(packed.tokens)))
-    batch = make_batch(packed, rows, device)
-    times: list[float] = []
-    began = time.monotonic()
-    while time.monotonic() - began < seconds or len(times) < 2:
-        start = time.monotonic()
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss = next_token_loss(model, batch.tokens, batch.positions, batch.segments, batch.targets)
-        torch.autograd.backward(loss / batch.learned)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        loss.item()
-        times.append(time.monotonic() - start)
-    typical = float(np.median(times[1:]))
-    operations = flops_per_token(config, context) * len(rows) * context
-    precision = "bfloat16" if dtype == torch.bfloat16 else "float32"
-    return Machine(operations / typical, precision, device.type, can_compile(device))
-
-
 def choose_plan(
-    machine: Machine,
+    speed: TrainingSpeed,
     vocab_size: int,
     context: int,
     tokens_in_data: int,
@@ -111,7 +47,7 @@ def choose_plan(
     """The largest network that still sees enough tokens in the time for pretraining.
 
     Args:
-        machine: measured speed.
+        speed: of this machine, as measured.
         vocab_size: rows of the embedding.
         context: tokens in a row.
         tokens_in_data: tokens of one pass over the training text.
@@ -120,11 +56,10 @@ def choose_plan(
         compile_seconds: what compiling costs on this machine.
         shape: (width, layers) that the user wants, instead of a choice.
     """
-    compiled = machine.compiles and pretrain_seconds * (1 - 1 / COMPILE_GAIN) > compile_seconds * 2
-    seconds = pretrain_seconds - (compile_seconds if compiled else 0)
+    compiled = speed.worth_compiling(pretrain_seconds, compile_seconds)
 
     def tokens(candidate: tuple[int, int]) -> float:
-        return machine.tokens_per_second(config(candidate), context, compiled) * seconds
+        return speed.tokens_within(config(candidate), context, pretrain_seconds, compile_seconds)
 
     def config(candidate: tuple[int, int]) -> ModelConfig:
         return qwen3_config(*candidate, vocab_size, context)
@@ -137,7 +72,7 @@ def choose_plan(
     chosen = shape or (enough[-1] if enough else SHAPES[0])
     seen = tokens(chosen)
     parameters = count_parameters(config(chosen))
-    rate = machine.tokens_per_second(config(chosen), context, compiled)
+    rate = speed.tokens_per_second(config(chosen), context, compiled)
     passes = seen / max(1, tokens_in_data)
     return Plan(
         *chosen,
@@ -149,7 +84,7 @@ def choose_plan(
         seen,
         passes,
         _reasons(
-            machine,
+            speed,
             parameters,
             rate,
             seen,
@@ -162,7 +97,7 @@ def choose_plan(
 
 
 def _reasons(
-    machine: Machine,
+    speed: TrainingSpeed,
     parameters: int,
     rate: float,
     tokens: float,
@@ -172,7 +107,7 @@ def _reasons(
     wished: bool,
 ) -> dict[str, tuple[str, str]]:
     millions, ratio = f"{parameters / 1e6:.1f} M", f"{TOKENS_PER_PARAMETER:g}"
-    measured = f"{machine.flops / 1e9:,.0f} GFLOP/s ({machine.device}, {machine.precision})"
+    measured = f"{speed.flops / 1e9:,.0f} GFLOP/s ({speed.device}, {speed.precision})"
     gain_zh = f"，編譯後約快 {COMPILE_GAIN:g} 倍" if compiled else ""
     gain_en = f", about {COMPILE_GAIN:g} times that compiled" if compiled else ""
     size = (f"{millions} 個參數，依你的指定", f"{millions} parameters, as you asked")

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,14 +9,7 @@ from typing import Any
 from jielong.core.files import write_atomically
 from jielong.core.language import interface_language
 from jielong.core.progress import ProgressLine, console, format_seconds
-from jielong.data import (
-    Document,
-    Problems,
-    cut_documents,
-    read_documents,
-    require_some,
-    sample_documents,
-)
+from jielong.data import Document, Split, Survey
 from jielong.evaluation import (
     ExamResult,
     LineageStep,
@@ -34,9 +26,10 @@ from jielong.evaluation import (
 from jielong.models import add_measurements, family_tree
 from jielong.quickstart.clock import StageClock
 from jielong.quickstart.material import Material, prepare_material
-from jielong.quickstart.plan import Plan, choose_plan, measure_machine
+from jielong.quickstart.plan import Plan, choose_plan
 from jielong.quickstart.settings import QuickstartSettings
 from jielong.tokenizer import Tokenizer, train_tokenizer
+from jielong.training.corpus import survey_documents
 from jielong.training.precision import choose_device, choose_precision
 from jielong.training.pretrain import pack_documents, run_pretraining
 from jielong.training.settings import (
@@ -48,14 +41,15 @@ from jielong.training.settings import (
     TrainingSettings,
 )
 from jielong.training.sft import run_sft
+from jielong.training.speed import COMPILE_SECONDS, measure_training_speed
 from jielong.training.stage import StageResult
 
 _CONTEXT = 192
 _EXAM_SHARE = 0.10  # of the budget, for two models
 _SFT_SHARE = 0.27  # of the time for training
 _SFT_EPOCHS = 3.0  # at most: more would learn the conversations by heart
-_COMPILE_SECONDS = 35.0  # measured on 2 cores; a second stage finds the code in the cache
 _SAMPLE_CHARACTERS = 400_000
+_HELDOUT_SHARE = 0.02  # of the user's own documents
 _SPARE = 1.3  # how much more text to encode than the plan expects to read
 _TOKENIZER_CHARACTERS = 4_000_000
 
@@ -95,18 +89,19 @@ def run_quickstart(settings: QuickstartSettings, quiet: bool = False) -> Quickst
     with clock.stage("world"):
         material = prepare_material(settings)
     with clock.stage("tokenizer"):
-        documents = _read(material)
-        tokenizer = _make_tokenizer(settings, documents)
+        survey = survey_documents(material.documents, settings.seed, _TOKENIZER_CHARACTERS, quiet)
+        split = survey.split(None if material.heldout else _HELDOUT_SHARE)
+        tokenizer = _make_tokenizer(settings, survey, split)
     with clock.stage("plan"):
-        plan = _make_plan(settings, clock, documents, tokenizer)
+        plan = _make_plan(settings, clock, survey, split, tokenizer)
     for reason in plan.reasons.values():
         _say(f"  {reason[interface_language() == 'en']}", quiet)
     with clock.stage("pretrain"):
-        readable = round(_SPARE * plan.passes * _characters(documents))
+        readable = round(_SPARE * plan.passes * survey.characters)
         recipe = _pretrain_recipe(settings, material, plan)
-        if readable < _characters(documents):
+        if readable < survey.characters:
             recipe = recipe.model_copy(update={"max_characters": readable})
-        base = run_pretraining(recipe, quiet=quiet)
+        base = run_pretraining(recipe, quiet=quiet, survey=survey)
     with clock.stage("sft"):
         left = clock.left - _EXAM_SHARE * settings.budget_seconds
         sft = run_sft(_sft_recipe(settings, material, base, max(left, 0.3 * plan.sft_seconds)), quiet=quiet)
@@ -118,37 +113,32 @@ def run_quickstart(settings: QuickstartSettings, quiet: bool = False) -> Quickst
     return QuickstartResult(base, sft, plan, report, clock.seconds)
 
 
-def _read(material: Material) -> list[Document]:
-    """The documents, to train the tokenizer on and to plan with; pretraining reports the problems."""
-    problems = Problems()
-    documents = list(cut_documents(read_documents(material.documents, problems)))
-    require_some(len(documents), problems, f"documents in {', '.join(map(str, material.documents))}")
-    return documents
-
-
-def _make_tokenizer(settings: QuickstartSettings, documents: Sequence[Document]) -> Tokenizer:
+def _make_tokenizer(settings: QuickstartSettings, survey: Survey[Document], split: Split) -> Tokenizer:
     """Train on an even sample of the text; a small corpus gets a small vocabulary."""
-    size = settings.vocab_size or (1024 if _characters(documents) < 400_000 else 4096)
-    sample = sample_documents(documents, _TOKENIZER_CHARACTERS)
-    tokenizer = train_tokenizer((document.text for document in sample), size)
+    size = settings.vocab_size or (1024 if survey.characters < 400_000 else 4096)
+    tokenizer = train_tokenizer((document.text for document in survey.sample(split)), size)
     tokenizer.save(settings.out / "tokenizer")
     return tokenizer
 
 
 def _make_plan(
-    settings: QuickstartSettings, clock: StageClock, documents: Sequence[Document], tokenizer: Tokenizer
+    settings: QuickstartSettings,
+    clock: StageClock,
+    survey: Survey[Document],
+    split: Split,
+    tokenizer: Tokenizer,
 ) -> Plan:
-    sample = sample_documents(documents, _SAMPLE_CHARACTERS)
+    sample = survey.sample(split, _SAMPLE_CHARACTERS)
+    characters = sum(len(document.text) for document in sample)
     began = time.monotonic()
     packed = pack_documents(tokenizer, sample, _CONTEXT)
-    share = _characters(documents) / _characters(sample)
-    seconds_each = (time.monotonic() - began) / _characters(sample)
+    seconds_each = (time.monotonic() - began) / characters
     device = choose_device("auto")
-    machine = measure_machine(
-        packed, tokenizer.vocab_size, _CONTEXT, device, choose_precision("auto", device),
+    speed = measure_training_speed(
+        tokenizer.vocab_size, _CONTEXT, device, choose_precision("auto", device),
         seconds=min(4.0, settings.budget_seconds / 60),
     )  # fmt: skip
-    tokens = int((packed.segments > 0).sum() * share)
+    tokens = round(packed.total_tokens * survey.characters / characters)
     shape = (settings.width, settings.layers) if settings.width and settings.layers else None
 
     def plan_without(reading: float) -> Plan:
@@ -156,17 +146,13 @@ def _make_plan(
         training = (1 - _EXAM_SHARE) * settings.budget_seconds - clock.spent - reading
         training = max(training, 0.3 * settings.budget_seconds)
         return choose_plan(
-            machine, tokenizer.vocab_size, _CONTEXT, tokens,
+            speed, tokenizer.vocab_size, _CONTEXT, tokens,
             pretrain_seconds=(1 - _SFT_SHARE) * training, sft_seconds=_SFT_SHARE * training,
-            compile_seconds=_COMPILE_SECONDS, shape=shape,
+            compile_seconds=COMPILE_SECONDS, shape=shape,
         )  # fmt: skip
 
-    read = min(1.0, _SPARE * plan_without(0.0).passes) * _characters(documents)
+    read = min(1.0, _SPARE * plan_without(0.0).passes) * survey.characters
     return plan_without(seconds_each * read)
-
-
-def _characters(documents: Sequence[Document]) -> int:
-    return sum(len(document.text) for document in documents)
 
 
 def _pretrain_recipe(settings: QuickstartSettings, material: Material, plan: Plan) -> PretrainSettings:
@@ -175,6 +161,7 @@ def _pretrain_recipe(settings: QuickstartSettings, material: Material, plan: Pla
         out=settings.out / "base",
         data=material.documents,
         heldout=material.heldout,
+        heldout_share=_HELDOUT_SHARE,
         tokenizer=settings.out / "tokenizer",
         model=ModelSettings(width=plan.width, layers=plan.layers, max_context=4 * _CONTEXT),
         training=TrainingSettings(
@@ -200,7 +187,7 @@ def _sft_recipe(
         out=settings.out / "sft",
         parent=base.model,
         data=material.conversations,
-        replay=material.documents,
+        replay=(base.run,),
         training=TrainingSettings(
             minutes=seconds / 60,
             epochs=_SFT_EPOCHS,

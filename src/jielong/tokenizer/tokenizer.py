@@ -11,7 +11,7 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as Backend
 
 from jielong.core.errors import JielongError
-from jielong.core.files import to_json, write_atomically
+from jielong.core.files import hash_json, to_json, write_atomically
 from jielong.tokenizer import folder as folders
 from jielong.tokenizer.byte_level import bytes_of_token
 from jielong.tokenizer.chat_template import ChatTemplate, Message, Rendered
@@ -87,6 +87,11 @@ class Tokenizer:
     def chat_template(self) -> str | None:
         """Jinja source of the chat template, or None."""
         return None if self._template is None else self._template.source
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the vocabulary and the chat template: equal ones encode alike."""
+        return hash_json([self._backend_json, self.chat_template])
 
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -198,7 +203,7 @@ class Tokenizer:
     def _need_template(self) -> ChatTemplate:
         if self._template is None:
             raise JielongError(
-                f"{self._where} has no chat template, so it cannot chat; give it one with SFT first"
+                f"{self._where} has no chat template, so it cannot chat yet; `jielong sft` teaches it"
             )
         return self._template
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import Tokenizer as Backend
 
@@ -75,9 +75,14 @@ def train_from_files(
     return tokenizer, problems
 
 
-def read_chat_template() -> str:
-    """Jielong's own chat template: ChatML with tools and thinking, and generation marks."""
-    return Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
+def read_chat_template(name: Literal["chat", "plain_chat"] = "chat") -> str:
+    """One of Jielong's own chat templates, with generation marks.
+
+    Args:
+        name: `chat` is ChatML with tools and thinking; `plain_chat` marks turns in plain words, for a model
+            without tokens for them.
+    """
+    return Path(__file__).with_name(f"{name}_template.jinja").read_text(encoding="utf-8")
 
 
 def _pieces(texts: Iterable[str]) -> list[str]:

@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jielong.data import Packed
+from jielong.data import Mixture, Packed, Rows
 
 IGNORED = -100
 
@@ -27,43 +26,48 @@ class Batch:
 
 
 class PackedBatches:
-    """Draws micro-batches from packed rows, reshuffled every epoch.
+    """Draws micro-batches from packed rows, reshuffled every epoch, or from a mixture of several sources.
 
     An epoch uses every row once; a batch may reach over the border of two epochs, so no row is left out.
+
+    Args:
+        packed: the rows, or a mixture of them.
+        rows: rows in a micro-batch.
+        seed: of the order.
     """
 
-    def __init__(self, packed: Packed, rows: int, seed: int) -> None:
-        self.packed = packed
+    def __init__(self, packed: Rows | Mixture, rows: int, seed: int) -> None:
+        self.mixture = packed if isinstance(packed, Mixture) else Mixture([packed])
         self.rows = rows
         self.seed = seed
-        self._order = lru_cache(maxsize=2)(self._make_order)
 
     @property
     def per_epoch(self) -> int:
         """Micro-batches in one epoch, the last one perhaps shared with the next epoch."""
-        return math.ceil(len(self.packed.tokens) / self.rows)
+        return math.ceil(self.mixture.epoch / self.rows)
 
     def draw(self, number: int, device: torch.device, share: slice = slice(None)) -> Batch:
         """The rows `share` of micro-batch `number` (0-based, over all epochs)."""
-        count = len(self.packed.tokens)
-        indices = np.arange(number * self.rows, (number + 1) * self.rows)
-        chosen = [self._order(int(index) // count)[int(index) % count] for index in indices]
-        return make_batch(self.packed, np.array(chosen[share]), device)
+        numbers = np.arange(number * self.rows, (number + 1) * self.rows)[share]
+        return _to_batch(self.mixture.draw(numbers, self.seed), device)
 
-    def _make_order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.packed.tokens))
+    def passes(self, micro_batches: int) -> list[float]:
+        """How often each source was gone through after so many micro-batches."""
+        return self.mixture.passes(micro_batches * self.rows)
 
 
-def make_batch(packed: Packed, rows: np.ndarray, device: torch.device) -> Batch:
+def make_batch(packed: Rows, rows: np.ndarray, device: torch.device) -> Batch:
     """Put some packed rows on a device, with their targets worked out."""
-    tokens = packed.tokens[rows].astype(np.int64)
-    learn = packed.targets[rows]
-    targets = np.full_like(tokens, IGNORED)
-    targets[:, :-1] = np.where(learn[:, :-1], tokens[:, 1:], IGNORED)
+    return _to_batch(packed.take(rows), device)
+
+
+def _to_batch(packed: Packed, device: torch.device) -> Batch:
+    targets = np.full(packed.tokens.shape, IGNORED, np.int64)
+    targets[:, :-1] = np.where(packed.targets[:, :-1], packed.tokens[:, 1:], IGNORED)
     return Batch(
-        tokens=_on(device, tokens),
-        positions=_on(device, packed.positions[rows]),
-        segments=_on(device, packed.segments[rows]),
+        tokens=_on(device, packed.tokens),
+        positions=_on(device, packed.positions),
+        segments=_on(device, packed.segments),
         targets=_on(device, targets),
         learned=int((targets != IGNORED).sum()),
     )

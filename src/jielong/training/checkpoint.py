@@ -1,9 +1,11 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped."""
 
+import errno
 import re
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -11,16 +13,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from jielong.core.errors import JielongError
-from jielong.core.files import hash_file, read_json, to_json, write_atomically
-from jielong.training.distributed import folder_written_together, is_main
+from jielong.core.files import hash_file, read_json, to_json
+from jielong.training.distributed import any_process, folder_written_together, is_main
+from jielong.training.health import Health
+from jielong.training.identity import RunIdentity
 from jielong.training.parallel import is_sharded
 
+State = dict[str, dict[str, Tensor]]
+"""Tensors by part (model, optimizer, average, random) and name; each part is one file of a checkpoint."""
+
 _NAME = re.compile(r"step-(\d{6,})")
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_SPARE_BYTES = 1 << 20  # for progress, manifest and what the file system itself needs
 
 
 @dataclass
 class Progress:
-    """Where a run stands; together with weights and optimizer state, all that it needs to go on."""
+    """Where a run stands; together with the tensors of its state, all that it needs to go on."""
 
     step: int = 0
     """Optimizer steps taken. Batches are a pure function of the seed and this number."""
@@ -30,84 +39,202 @@ class Progress:
     """Wall-clock seconds spent so far."""
     tokens: int = 0
     """Tokens seen so far, padding not counted."""
-    first_loss: float | None = None
-    """Mean loss of the first step, against which divergence is judged."""
-    smooth_loss: float | None = None
-    """Exponential mean of the loss."""
+    bits_before: float | None = None
+    """Bits per byte on held-out text before the first step."""
     metrics_bytes: int = 0
     """Length of metrics.jsonl; what was written after the checkpoint is cut off on resuming."""
-    identity: dict[str, str] = field(default_factory=dict)
-    """Hashes of recipe and data, so that a changed one is noticed."""
+    compiled: bool | None = None
+    """Whether steps are compiled; decided once, so that a resumed run computes alike."""
+    health: Health = field(default_factory=Health)
+    """What losses and gradients were like, by which bad steps are known."""
+    identity: RunIdentity = field(default_factory=RunIdentity)
+    """Recipe and data, so that a changed one is noticed; and what computed the steps."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken."""
+        return self.total is not None and self.step >= self.total
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], progress: Progress, keep: int
+    folder: Path, state: State, progress: Progress, keep: int, branch: int | None, keep_every: int | None
 ) -> Path:
-    """Write `folder/step-NNNNNN` atomically and remove all but the newest `keep` checkpoints.
+    """Write `folder/step-NNNNNN`, whole or not at all, then remove checkpoints that are not needed any more.
 
-    Every process must call this. A model that is whole is written by the main process, in two files; of one
-    that is shared out every process writes its share. Either form is read by any number of processes.
+    Every process must call this. Whole tensors are written by the main process, one file a part; of tensors
+    that are shared out every process writes its share. Either form is read by any number of processes.
+
+    Args:
+        folder: of all checkpoints of the run.
+        state: the tensors to write.
+        progress: where the run stands.
+        keep: how many of the newest checkpoints stay.
+        branch: the newest checkpoint of this step or before stays too: a longer run can begin there.
+        keep_every: checkpoints of every so many steps stay too.
+
+    Raises:
+        JielongError: the disk is full, or cannot be written to. Nothing half-written is left, and the
+            checkpoints before it are as they were.
     """
     path = folder / f"step-{progress.step:06d}"
-    with folder_written_together(path) as aside:
-        if is_sharded(model):
-            from jielong.training import shards  # its imports take a second that most runs need not pay
-
-            shards.save_shards(
-                aside, {"model": model.state_dict(), "optimizer": _optimizer_tensors(optimizers)}
-            )
-        elif is_main():
-            save_file(_storable(model.state_dict()), aside / "model.safetensors")
-            save_file(_storable(_optimizer_tensors(optimizers)), aside / "optimizer.safetensors")
-        if is_main():
-            write_atomically(aside / "progress.json", to_json(asdict(progress)))
-            hashes = {file.name: hash_file(file) for file in sorted(aside.iterdir())}
-            write_atomically(aside / "manifest.json", to_json(hashes))
-    for old in _checkpoints(folder)[:-keep] if is_main() else ():
-        shutil.rmtree(old)
+    needed = _SPARE_BYTES + sum(tensor.nbytes for part in state.values() for tensor in part.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    if any_process(shutil.disk_usage(folder).free < needed):
+        raise _no_space(path, needed)
+    try:
+        with folder_written_together(path) as aside:
+            _write_state(aside, state)
+            if is_main():
+                (aside / "progress.json").write_text(to_json(asdict(progress)), encoding="utf-8")
+                hashes = {file.name: hash_file(file) for file in sorted(aside.iterdir())}
+                (aside / "manifest.json").write_text(to_json(hashes), encoding="utf-8")
+    except (JielongError, SafetensorError) as error:
+        if _is_full(error):
+            raise _no_space(path, needed) from error
+        raise JielongError(f"cannot write checkpoint {path}: {error}") from error
+    if is_main():
+        _remove_old(folder, progress.step, keep, branch, keep_every)
     return path
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint, or None. A damaged one is passed over for the one before it."""
-    for path in reversed(_checkpoints(folder)):
-        if _is_whole(path):
+def _write_state(folder: Path, state: State) -> None:
+    if is_sharded(state["model"].values()):
+        from jielong.training.shards import save_shards  # its imports take a second; most runs need not pay
+
+        save_shards(folder, state)
+    elif is_main():
+        for part, tensors in state.items():
+            save_file({name: _storable(tensor) for name, tensor in tensors.items()}, _file(folder, part))
+
+
+def newest_checkpoint(folder: Path, last_step: int | None = None) -> Path | None:
+    """The newest whole checkpoint, or None. A damaged one is passed over for the one before it.
+
+    Args:
+        folder: of all checkpoints of the run.
+        last_step: consider only checkpoints of this step and before.
+    """
+    for path in reversed(list_checkpoints(folder)):
+        if (last_step is None or step_of(path) <= last_step) and _is_whole(path):
             return path
     return None
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Progress:
-    """Put a checkpoint's state into a model and its optimizers, built with the same settings."""
+def last_good(folder: Path) -> str:
+    """Say which checkpoint is the newest whole one."""
+    kept = newest_checkpoint(folder)
+    return f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet"
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of an earlier run."""
+    for path in list_checkpoints(folder):
+        shutil.rmtree(path)
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """All checkpoints, damaged ones too, the oldest first."""
+    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, key=step_of)
+
+
+def step_of(path: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(path.name.removeprefix("step-"))
+
+
+def read_progress(path: Path) -> Progress:
+    """Where the run of a checkpoint stood."""
+    values: dict[str, Any] = read_json(path / "progress.json")
     try:
-        state = _read_state(path, model, optimizers)
+        values["health"] = Health(**values["health"])
+        values["identity"] = RunIdentity(**values["identity"])
+        return Progress(**values)
+    except (TypeError, KeyError) as error:
+        raise JielongError(f"checkpoint {path} was written by another version of jielong: {error}") from error
+
+
+def read_state(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> State:
+    """The tensors of a checkpoint: on the CPU, or shared out over the processes as the model is."""
+    sharded = is_sharded(model.parameters())
+    try:
+        if not sharded and _file(path, "model").exists():
+            return {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        from jielong.training import shards
+
+        layout = shards.layout_of(model, optimizers)
+        if not _file(path, "model").exists():
+            return shards.load_shards(path, layout)
+        whole = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        return shards.share_out(whole, layout)
+    except (SafetensorError, OSError) as error:
+        raise JielongError(f"checkpoint {path} cannot be read: {error}") from error
+
+
+def state_of(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> State:
+    """The tensors of a model and of its optimizers."""
+    weights = dict(model.state_dict())
+    moments = {
+        f"{number}.{index}.{key}": torch.as_tensor(value)
+        for number, optimizer in enumerate(optimizers)
+        for index, slots in optimizer.state_dict()["state"].items()
+        for key, value in slots.items()
+    }
+    return {"model": weights, "optimizer": moments}
+
+
+def restore_state(
+    state: State, model: nn.Module, optimizers: list[torch.optim.Optimizer], path: Path
+) -> None:
+    """Put tensors back into a model and its optimizers, which were built with the same settings."""
+    try:
         model.load_state_dict(state["model"])
         _restore_optimizers(optimizers, state["optimizer"])
-    except (SafetensorError, OSError, RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise JielongError(f"checkpoint {path} does not fit this run: {reason}") from error
-    return Progress(**read_json(path / "progress.json"))
 
 
-def _read_state(
-    path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]
-) -> dict[str, dict[str, Tensor]]:
-    """Tensors by part and name, each laid out over the processes as its weight is now."""
-    files = {part: path / f"{part}.safetensors" for part in ("model", "optimizer")}
-    is_whole = all(file.exists() for file in files.values())
-    state = {part: load_file(file) for part, file in files.items()} if is_whole else {}
-    if is_whole and not is_sharded(model):
-        return state
-    from jielong.training import shards
+def _restore_optimizers(optimizers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    for name, tensor in tensors.items():
+        owner, index, key = name.split(".", 2)
+        if int(owner) >= len(optimizers):
+            raise ValueError("it was written with another optimizer.name")
+        states[int(owner)].setdefault(int(index), {})[key] = tensor
+    for optimizer, state in zip(optimizers, states, strict=True):
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        if state.keys() not in (set(), set(range(len(weights)))):
+            raise ValueError("it was written with another optimizer.name")
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
-    layout = shards.layout_of(model, optimizers)
-    return shards.share_out(state, layout) if is_whole else shards.load_shards(path, layout)
+
+def random_state() -> dict[str, Tensor]:
+    """States of torch's random generators, one a device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda.{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+def restore_random_state(states: dict[str, Tensor]) -> None:
+    """Put the random generators back; devices that this machine lacks are left out."""
+    torch.set_rng_state(states["cpu"])
+    for number in range(torch.cuda.device_count()):
+        if f"cuda.{number}" in states:
+            torch.cuda.set_rng_state(states[f"cuda.{number}"], number)
+
+
+def _remove_old(folder: Path, step: int, keep: int, branch: int | None, keep_every: int | None) -> None:
+    found = list_checkpoints(folder)
+    # Later ones belong to a future that this run has left: it was resumed from before them.
+    past = [path for path in found if step_of(path) <= step]
+    kept = set(past[-keep:])
+    kept |= set([path for path in past if branch is not None and step_of(path) <= branch][-1:])
+    kept |= {path for path in past if keep_every and step_of(path) % keep_every == 0}
+    for path in found:
+        if path not in kept:
+            shutil.rmtree(path)
 
 
 def _is_whole(path: Path) -> bool:
@@ -118,31 +245,26 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors wants them: contiguous, and each storage once (a tied head is its embedding)."""
-    seen: set[int] = set()
-    kept = {}
-    for name, tensor in tensors.items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
-            kept[name] = tensor.detach().contiguous().cpu()
-    return kept
+def _file(folder: Path, part: str) -> Path:
+    return folder / f"{part}.safetensors"
 
 
-def _optimizer_tensors(optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    tensors = {}
-    for number, optimizer in enumerate(optimizers):
-        for index, state in optimizer.state_dict()["state"].items():
-            for key, value in state.items():
-                tensors[f"{number}.{index}.{key}"] = torch.as_tensor(value).detach()
-    return tensors
+def _storable(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().cpu()
 
 
-def _restore_optimizers(optimizers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
-    for number, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            owner, index, key = name.split(".", 2)
-            if int(owner) == number:
-                state.setdefault(int(index), {})[key] = tensor
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def _no_space(path: Path, needed: int) -> JielongError:
+    free = shutil.disk_usage(path.parent).free
+    return JielongError(
+        f"no space for checkpoint {path}: it needs {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free; "
+        f"{last_good(path.parent)}. Free some space, then run the same command with --resume"
+    )
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether an error, or what caused it, says that the disk or the quota is used up."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    codes = re.findall(r"os error (\d+)", str(error)) if isinstance(error, SafetensorError) else []
+    cause = error.__cause__
+    return any(int(code) in _FULL for code in codes) or (cause is not None and _is_full(cause))

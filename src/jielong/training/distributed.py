@@ -145,6 +145,28 @@ def require_same(text: str, what: str) -> None:
         raise JielongError(f"the processes do not have the same {what}; give all machines the same files")
 
 
+class _FirstFailedError(JielongError):
+    """The main process could not prepare what the others need; it says why itself."""
+
+    shared = True
+
+
+@contextlib.contextmanager
+def main_first() -> Iterator[None]:
+    """Let the main process run the block before the others do, so that they find what it has made."""
+    if not is_main():
+        if any_process(False):
+            raise _FirstFailedError("the first process failed")
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        any_process(True)
+        raise
+    any_process(False)
+
+
 @contextlib.contextmanager
 def folder_written_together(path: Path) -> Iterator[Path]:
     """`folder_written_atomically` for several processes: all get the same folder to fill.

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,23 @@ from jielong.core.errors import JielongError, UsageError
 from jielong.core.files import hash_json
 from jielong.core.progress import ProgressLine, console, format_seconds
 from jielong.models import Transformer
-from jielong.training.batches import PackedBatches
-from jielong.training.checkpoint import Progress, load_checkpoint, newest_checkpoint, save_checkpoint
+from jielong.training.ahead import Ahead
+from jielong.training.averaging import TailAverage, first_that_depends_on_length
+from jielong.training.batches import Batch, PackedBatches
+from jielong.training.checkpoint import (
+    Progress,
+    last_good,
+    random_state,
+    read_state,
+    remove_checkpoints,
+    restore_random_state,
+    restore_state,
+    save_checkpoint,
+    state_of,
+    step_of,
+)
 from jielong.training.distributed import (
     any_process,
-    from_main,
     is_main,
     require_same,
     share,
@@ -26,12 +38,18 @@ from jielong.training.distributed import (
     sum_of_all,
     world_size,
 )
+from jielong.training.health import broken_weight
+from jielong.training.identity import RunIdentity, computer_differences, join
 from jielong.training.interrupt import InterruptGuard
 from jielong.training.metrics import MetricsLog
 from jielong.training.optimizer import build_optimizers
+from jielong.training.pace import Pace, most_steps
 from jielong.training.parallel import build_network, gradient_sync, whole, whole_model
+from jielong.training.peak import matmul_peak, model_flops_utilisation
 from jielong.training.precision import can_compile, choose_device, choose_precision
-from jielong.training.schedule import decay_steps, learning_rate_factor, total_when_decay_begins
+from jielong.training.result import TrainingResult
+from jielong.training.resuming import find_resume_point
+from jielong.training.schedule import learning_rate_factor, total_when_decay_begins
 from jielong.training.settings import TrainingSettings
 from jielong.training.validation import BitsPerByte
 
@@ -41,30 +59,13 @@ Objective = Callable[[Transformer, Tensor, Tensor, Tensor, Tensor], Tensor]
 Sampler = Callable[[Transformer], list[dict[str, str]]]
 """Sample texts of the model as it is now, for people to read."""
 
-_DIVERGED_BY = 2.0  # nats above the first loss
-_SPEED_WINDOW = 40  # steps whose speed predicts the rest
+_SECONDS_WORTH_A_PEAK = 5.0  # of training, from which 0.3 s more to measure the machine's limit are spent
 
 
 class TrainingStoppedError(JielongError):
     """The user asked the run to stop; a checkpoint was written."""
 
     shared = True
-
-
-@dataclass
-class TrainingResult:
-    """What a run measured."""
-
-    steps: int
-    tokens: int
-    seconds: float
-    compile_seconds: float
-    tokens_per_second: float
-    final_loss: float
-    bits_per_byte: float | None
-    bits_per_byte_before: float | None
-    settings: TrainingSettings
-    """The settings with everything that was chosen on the way filled in; running them repeats the run."""
 
 
 @dataclass
@@ -77,87 +78,133 @@ class Trainer:
     settings: TrainingSettings
     folder: Path
     """The run folder: metrics.jsonl and checkpoints/ are written here."""
-    identity: dict[str, str] = field(default_factory=dict)
-    """Hashes of recipe and data; a resumed run must have the same ones."""
+    identity: RunIdentity = field(default_factory=RunIdentity)
+    """Recipe and data; a resumed run must have the same ones."""
     validation: BitsPerByte | None = None
     sampler: Sampler | None = None
     title: str = "training"
     quiet: bool = False
 
-    def run(self, resume: bool = False) -> TrainingResult:
+    def run(self, resume: bool = False, force: bool = False) -> TrainingResult:
         """Train to the end of the run.
 
         Args:
-            resume: go on from the newest checkpoint in the run folder, if there is one.
+            resume: go on from the newest checkpoint in the run folder, if there is one. Where the length
+                (steps, epochs, minutes) was changed, go on from the newest one that a run of the new length
+                would have written too, so that the longer run is what it would have been from the start.
+            force: resume although the data changed, or from a checkpoint of another length.
 
         Raises:
             TrainingStoppedError: on Ctrl-C or SIGTERM, after a checkpoint was written.
             JielongError: when the loss is not finite or diverges; the last good checkpoint is kept.
         """
-        self._prepare(resume)
-        line = ProgressLine(self.title, 1.0, self.quiet)
-        try:
-            with InterruptGuard() as guard:
-                while not self._finished():
-                    self._step(line)
-                    if any_process(guard.requested):
-                        self._stop_early()
-            bits = self._validate(final=True)
-        finally:
-            line.close()
-            self.metrics.close()
+        with InterruptGuard() as guard:
+            self._prepare(resume, force)
+            line = ProgressLine(self.title, 1.0, self.quiet)
+            try:
+                self._train(line, guard)
+                self.average.put_into_model()
+                bits = self._validate(final=True)
+                self.utilisation = self._utilisation()
+            finally:
+                line.close()
+                self.ahead.close()
+                self.metrics.close()
         return self._result(bits)
+
+    def _train(self, line: ProgressLine, guard: InterruptGuard) -> None:
+        while True:
+            self._settle_length()
+            stopping = any_process(guard.requested)
+            if stopping or self._checkpoint_is_due():
+                self._save()
+            if self.progress.finished:
+                return
+            if stopping:
+                raise TrainingStoppedError(
+                    f"stopped after step {self.progress.step}; saved {self._checkpoint}. "
+                    "Run the same command with --resume to go on"
+                )
+            self._step_or_stop(line, guard)
+            self._validate_and_sample()
+
+    def _step_or_stop(self, line: ProgressLine, guard: InterruptGuard) -> None:
+        try:
+            self._step(line)
+        except Exception as error:
+            # Ctrl-C in a terminal goes to the C++ compiler too, and torch.compile fails for it.
+            # Of several processes only all together can stop.
+            if not guard.requested or isinstance(error, JielongError) or world_size() > 1:
+                raise
+            raise TrainingStoppedError(
+                f"stopped in step {self.progress.step + 1}, which is not saved; "
+                f"{last_good(self._checkpoints)}. Run the same command with --resume to go on"
+            ) from error
 
     # --- set-up
 
-    def _prepare(self, resume: bool) -> None:
-        if self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
-        self.device = choose_device(self.settings.device)
-        self.dtype = choose_precision(self.settings.precision, self.device)
+    def _prepare(self, resume: bool, force: bool) -> None:
+        settings = self.settings
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self.device = choose_device(settings.device)
+        self.dtype = choose_precision(settings.precision, self.device)
         self.model.to(self.device).train()
-        self.model.recompute = self.settings.activation_checkpointing
-        self.rows = share_of(self.settings.batch_rows, "training.batch_rows")
-        require_same(hash_json(self.identity), "recipe and data")
-        self.network = build_network(self.model, self.settings.parallel, self.dtype)
-        self.optimizers = build_optimizers(self.model, self.settings.optimizer)
+        self.model.recompute = settings.activation_checkpointing
+        self.rows = share_of(settings.batch_rows, "training.batch_rows")
+        require_same(hash_json(asdict(self.identity)), "recipe and data")
+        self.network = build_network(self.model, settings.parallel, self.dtype)
+        self.optimizers = build_optimizers(self.model, settings.optimizer)
         self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
-        self.most_steps = self._most_steps()
-        timed = self.settings.minutes is not None
-        self.progress = Progress(total=None if timed else self.most_steps, identity=self.identity)
+        self.average = TailAverage(self.model, settings)
+        self.most_steps = most_steps(settings, self.batches.per_epoch)
+        self.progress = Progress(total=self.most_steps if settings.minutes is None else None)
+        self._checkpoints = self.folder / "checkpoints"
+        self._checkpoint: Path | None = None
         if resume:
-            self._resume()
+            self._resume(force)
+        elif is_main():
+            remove_checkpoints(self._checkpoints)
+        self.ahead = Ahead(self._draw)
         self.metrics = MetricsLog(self.folder / "metrics.jsonl", self.progress.metrics_bytes)
         self.compiled = self._worth_compiling()
+        self.progress.compiled = self.compiled
         self.loss = torch.compile(self.objective, dynamic=False) if self.compiled else self.objective
-        self.compile_seconds = 0.0
-        self.step_seconds: list[float] = []
-        self.started = time.monotonic() - self.progress.seconds
-        self.bits_before = self._validate() if self.progress.step == 0 else None
+        self._note_computer()
+        self.pace = Pace(settings, self.progress.seconds)
+        if self._checkpoint is None:
+            self.progress.bits_before = self._validate()
 
-    def _resume(self) -> None:
-        found = newest_checkpoint(self.folder / "checkpoints") if is_main() else None
-        path = Path(from_main(str(found or "")))
-        if not path.name:
+    def _resume(self, force: bool) -> None:
+        """Take over the state of a checkpoint; without one the run begins at its beginning."""
+        found = find_resume_point(self._checkpoints, self.identity, self.settings, self.progress.total, force)
+        if found is None:
             console().print(f"no checkpoint in {self.folder}; starting from the beginning")
             return
-        self.progress = load_checkpoint(path, self.model, self.optimizers)
-        changed = [name for name, value in self.identity.items() if self.progress.identity.get(name) != value]
-        if changed:
-            raise JielongError(
-                f"cannot resume {self.folder}: {' and '.join(changed)} changed since the checkpoint; "
-                "use the same ones, or start a new run folder"
-            )
+        self._checkpoint, self.progress = found
+        state = read_state(self._checkpoint, self.model, self.optimizers)
+        restore_state(state, self.model, self.optimizers, self._checkpoint)
+        self.average.restore(state.get("average", {}))
+        restore_random_state(state["random"])
 
-    def _most_steps(self) -> int | None:
-        """The steps that settings.steps and settings.epochs allow; None where only the time is limited."""
-        settings = self.settings
-        limits = [settings.steps] if settings.steps is not None else []
-        if settings.epochs is not None:
-            limits.append(max(1, math.ceil(settings.epochs * self.batches.per_epoch / settings.accumulate)))
-        if not limits and settings.minutes is None:
-            raise JielongError("training needs steps, epochs or minutes")
-        return min(limits, default=None)
+    def _common_steps(self, total: int) -> int:
+        """Steps after which a run of `total` steps is still the same as a longer one."""
+        return first_that_depends_on_length(total, self.settings)
+
+    def _note_computer(self) -> None:
+        """Keep what computes this run; say so where it is not what computed it so far."""
+        now = {
+            "torch": torch.__version__,
+            "device": self.device.type,
+            "precision": "bfloat16" if self.dtype == torch.bfloat16 else "float32",
+            "compile": "yes" if self.compiled else "no",
+            "threads": torch.get_num_threads(),
+            "processes": world_size(),
+        }
+        changes = computer_differences(self.progress.identity.computed_by, now)
+        if changes:
+            console().print(f"the last bits may differ from those of a run without a stop: {join(changes)}")
+        self.progress.identity = replace(self.identity, computed_by=now)
 
     def _worth_compiling(self) -> bool:
         """Compiling costs some 30 s and then saves about half the time, so short runs are better without.
@@ -170,6 +217,8 @@ class Trainer:
             )
         if self.settings.compile != "auto" or not can_compile(self.device):
             return self.settings.compile == "yes"
+        if self.progress.compiled is not None:
+            return self.progress.compiled
         if self.progress.total is None:
             return self.settings.minutes is not None and self.settings.minutes >= 2
         settings = self.settings
@@ -184,28 +233,35 @@ class Trainer:
         step = self.progress.step
         rate = self._learning_rate_factor(step)
         loss, learned, tokens = self._accumulate_gradients(step)
-        clipped = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.optimizer.clip)
-        norm = float(whole(clipped))
-        self._refuse_bad(loss, norm)
-        for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * rate
-            optimizer.step()
+        clip = self.settings.optimizer.clip
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)))
+        bad = self.progress.health.judge(loss, norm, self.settings)
+        if self.progress.health.must_stop:
+            raise self._diverged(str(bad))
+        if bad is None:
+            self._update(step, rate)
+        for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        self._count(step, loss, tokens, time.monotonic() - began)
-        speed = tokens / self._seconds_per_step()
+        self._count(step, tokens, time.monotonic() - began)
+        speed = tokens / self.pace.seconds_per_step
+        outcome = {"loss": loss} if bad is None else {"skipped": bad}
         self.metrics.write(
-            step=step + 1, loss=loss, lr=rate * self.settings.optimizer.lr, grad_norm=norm, learned=learned,
+            step=step + 1, **outcome, lr=rate * self.settings.optimizer.lr, grad_norm=norm, learned=learned,
             tokens=self.progress.tokens, tokens_per_second=round(speed),
             seconds=round(self.progress.seconds, 2),
         )  # fmt: skip
         self._show(line, speed)
-        self._now_and_then()
+
+    def _update(self, step: int, rate: float) -> None:
+        for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * rate
+            optimizer.step()
+        self.average.update(step, self.progress.total)
 
     def _accumulate_gradients(self, step: int) -> tuple[float, int, int]:
         """Gradients of the mean loss over all micro-batches; returns (mean loss, targets, tokens)."""
-        count = self.settings.accumulate
-        drawn = [self.batches.draw(step * count + number, self.device, share()) for number in range(count)]
+        drawn = self.ahead.take(step)
         learned, tokens = sum_of_all(
             sum(batch.learned for batch in drawn), sum(int((batch.segments > 0).sum()) for batch in drawn)
         )
@@ -215,7 +271,7 @@ class Trainer:
             )
         total = 0.0
         for number, batch in enumerate(drawn, 1):
-            with gradient_sync(self.network, wanted=number == count):
+            with gradient_sync(self.network, wanted=number == len(drawn)):
                 with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                     loss = self.network(
                         self.loss, batch.tokens, batch.positions, batch.segments, batch.targets
@@ -226,74 +282,47 @@ class Trainer:
         (total,) = sum_of_all(total)
         return total / learned, int(learned), int(tokens)
 
+    def _draw(self, step: int) -> list[Batch]:
+        """All micro-batches of a step."""
+        count = self.settings.accumulate
+        return [self.batches.draw(step * count + number, self.device, share()) for number in range(count)]
+
     def _learning_rate_factor(self, step: int) -> float:
-        schedule = self.settings.schedule
-        if self.progress.total is None and any_process(self._decay_must_begin(step)):
-            self.progress.total = total_when_decay_begins(step, schedule)
         # Until a time budget has fixed the length the decay is far away, wherever it will be.
         total = self.progress.total if self.progress.total is not None else 1 << 40
-        return learning_rate_factor(step, total, schedule)
+        return learning_rate_factor(step, total, self.settings.schedule)
 
-    def _decay_must_begin(self, step: int) -> bool:
-        """Whether the steps or the time left are what the decay will need at the present speed."""
-        schedule = self.settings.schedule
-        if self.most_steps is not None and total_when_decay_begins(step + 1, schedule) > self.most_steps:
-            return True
-        if len(self.step_seconds) < 3:
-            return False
-        to_come = decay_steps(total_when_decay_begins(step, schedule), schedule)
-        return self._seconds_left() <= to_come * self._seconds_per_step()
-
-    def _seconds_left(self) -> float:
-        assert self.settings.minutes is not None  # noqa: S101  (only timed runs ask)
-        return self.settings.minutes * 60 - (time.monotonic() - self.started)
-
-    def _seconds_per_step(self) -> float:
-        # Until a second step is done, all that is known is the one that compiled.
-        recent = self.step_seconds[-_SPEED_WINDOW:] or [self.compile_seconds]
-        return sum(recent) / len(recent)
-
-    def _refuse_bad(self, loss: float, norm: float) -> None:
-        """Stop before a bad step touches the weights."""
-        reason = None
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            reason = f"the {'gradient' if math.isfinite(loss) else 'loss'} is not finite"
-        elif (self.progress.smooth_loss or 0) > (self.progress.first_loss or 0) + _DIVERGED_BY:
-            reason = f"the loss rose from {self.progress.first_loss:.2f} to {self.progress.smooth_loss:.2f}"
-        if reason is None:
+    def _settle_length(self) -> None:
+        """Fix the number of steps of a run with a time budget in the moment its decay must begin."""
+        step = self.progress.step
+        if self.progress.total is not None:
             return
-        kept = newest_checkpoint(self.folder / "checkpoints")
-        where = f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet"
-        raise JielongError(
-            f"training diverged at step {self.progress.step + 1}: {reason}; {where}. "
-            "Try a lower optimizer.lr or a longer schedule.warmup"
+        if any_process(self.pace.decay_must_begin(step, self.most_steps)):
+            self.progress.total = total_when_decay_begins(step, self.settings.schedule)
+
+    def _diverged(self, reason: str) -> JielongError:
+        return JielongError(
+            f"training diverged at step {self.progress.step + 1}: {reason}; {last_good(self._checkpoints)}. "
+            "Try a lower optimizer.lr or a longer schedule.warmup, or on_bad_step=skip for a few bad steps"
         )
 
-    def _count(self, step: int, loss: float, tokens: int, seconds: float) -> None:
+    def _count(self, step: int, tokens: int, seconds: float) -> None:
         progress = self.progress
-        if self.compiled and self.compile_seconds == 0.0:
-            self.compile_seconds = seconds  # the first step compiles; it says nothing about speed
-        else:
-            self.step_seconds.append(seconds)
+        self.pace.count_step(seconds, self.compiled)
         progress.step = step + 1
         progress.tokens += tokens
-        progress.seconds = time.monotonic() - self.started
-        progress.first_loss = loss if progress.first_loss is None else progress.first_loss
-        smooth = progress.smooth_loss
-        progress.smooth_loss = loss if smooth is None else 0.95 * smooth + 0.05 * loss
+        progress.seconds = self.pace.seconds
 
     # --- now and then
 
-    def _now_and_then(self) -> None:
+    def _validate_and_sample(self) -> None:
         step = self.progress.step
-        if self._finished():
+        if self.progress.finished:
             return
         if step % self.settings.validate_every == 0:
             self._validate()
         if self.sampler and step % (self.settings.sample_every or 2 * self.settings.validate_every) == 0:
             self._sample()
-        if step % self.settings.checkpoint_every == 0:
-            self._save()
 
     def _validate(self, final: bool = False) -> float | None:
         if self.validation is None:
@@ -315,46 +344,71 @@ class Trainer:
             self.metrics.write(step=self.progress.step, samples=self.sampler(model))
         self.model.train()
 
-    def _save(self) -> Path:
-        self.progress.metrics_bytes = self.metrics.size
-        folder = self.folder / "checkpoints"
-        return save_checkpoint(
-            folder, self.model, self.optimizers, self.progress, self.settings.keep_checkpoints
-        )
+    def _checkpoint_is_due(self) -> bool:
+        """At the end, before the rate falls, and else as the settings say."""
+        step, settings, total = self.progress.step, self.settings, self.progress.total
+        if self.progress.finished or (total is not None and step == self._common_steps(total) > 0):
+            return True
+        if step == 0:
+            return False
+        if settings.keep_every and step % settings.keep_every == 0:
+            return True
+        every = settings.checkpoint_every
+        return any_process(self.pace.checkpoint_is_due) if every is None else step % every == 0
 
-    def _stop_early(self) -> None:
-        if self._finished():
+    def _save(self) -> None:
+        """Write a checkpoint of the present step, unless there is one already."""
+        progress, settings = self.progress, self.settings
+        if self._checkpoint is not None and step_of(self._checkpoint) == progress.step:
             return
-        path = self._save()
-        raise TrainingStoppedError(
-            f"stopped after step {self.progress.step}; saved {path}. "
-            "Run the same command with --resume to go on"
+        began = time.monotonic()
+        broken = broken_weight(self.model)
+        if broken is not None:
+            raise self._diverged(f"the weight {broken} is not finite")
+        progress.metrics_bytes = self.metrics.flush_to_disk()
+        state = state_of(self.model, self.optimizers)
+        state |= {"average": self.average.tensors, "random": random_state()}
+        branch = None if progress.total is None else self._common_steps(progress.total)
+        self._checkpoint = save_checkpoint(
+            self._checkpoints, state, progress, settings.keep_checkpoints, branch, settings.keep_every
         )
-
-    def _finished(self) -> bool:
-        return self.progress.total is not None and self.progress.step >= self.progress.total
+        self.pace.count_checkpoint(time.monotonic() - began)
 
     def _show(self, line: ProgressLine, speed: float) -> None:
         progress = self.progress
         bits = getattr(self, "last_bits", None)
         shown = f"  {bits:.3f} bits/byte" if bits is not None else ""
-        detail = f"step {progress.step:,}  loss {progress.smooth_loss:.3f}{shown}  {speed:,.0f} tokens/s"
+        loss = progress.health.smooth_loss or 0.0
+        detail = f"step {progress.step:,}  loss {loss:.3f}{shown}  {speed:,.0f} tokens/s"
         if progress.total is None:
-            left = self._seconds_left()
+            left = self.pace.seconds_left
             share = progress.seconds / (progress.seconds + max(left, 0.0))
         else:
-            left = (progress.total - progress.step) * self._seconds_per_step()
+            left = (progress.total - progress.step) * self.pace.seconds_per_step
             share = progress.step / progress.total
         line.show(share, detail, eta=left)
 
     # --- the end
 
+    def _utilisation(self) -> float | None:
+        """Note how much of the machine's limit the last steps reached."""
+        progress = self.progress
+        if progress.seconds < _SECONDS_WORTH_A_PEAK:
+            return None
+        peak = matmul_peak(self.device, self.dtype)
+        speed = progress.tokens / progress.step / self.pace.seconds_per_step / world_size()
+        mfu = model_flops_utilisation(self.model.config, self.settings.context, speed, peak)
+        self.metrics.write(step=progress.step, mfu=round(mfu, 4), peak_flops=round(peak.flops))
+        return mfu
+
     def _result(self, bits: float | None) -> TrainingResult:
         progress = self.progress
         if not self.quiet:
+            share = "" if self.utilisation is None else f", {self.utilisation:.0%} of the matmul limit (MFU)"
             console().print(
                 f"{self.title}: {progress.step:,} steps, {progress.tokens:,} tokens "
-                f"in {format_seconds(progress.seconds)}"
+                f"in {format_seconds(progress.seconds)}{share}"
+                + (f"; {progress.health.skipped:,} bad steps were skipped" if progress.health.skipped else "")
             )
         used: dict[str, Any] = {
             **self.settings.model_dump(),
@@ -367,10 +421,14 @@ class Trainer:
             steps=progress.step,
             tokens=progress.tokens,
             seconds=progress.seconds,
-            compile_seconds=self.compile_seconds,
-            tokens_per_second=progress.tokens / max(1e-9, progress.seconds - self.compile_seconds),
-            final_loss=progress.smooth_loss if progress.smooth_loss is not None else math.nan,
+            compile_seconds=self.pace.compile_seconds,
+            checkpoints=self.pace.checkpoints,
+            checkpoint_seconds=self.pace.checkpoint_seconds,
+            tokens_per_second=progress.tokens / max(1e-9, progress.seconds - self.pace.compile_seconds),
+            utilisation=self.utilisation,
+            final_loss=math.nan if progress.health.smooth_loss is None else progress.health.smooth_loss,
             bits_per_byte=bits,
-            bits_per_byte_before=self.bits_before,
+            bits_per_byte_before=progress.bits_before,
+            skipped_steps=progress.health.skipped,
             settings=TrainingSettings.parse(used),
         )

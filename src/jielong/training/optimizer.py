@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from jielong.training.muon import Muon
 from jielong.training.settings import OptimizerSettings
 
 
@@ -10,8 +11,7 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torc
     """AdamW for every weight, or Muon for the blocks' matrices and AdamW for the rest.
 
     Only matrices inside the blocks decay: decaying norms, biases and embeddings pulls them towards a
-    meaningless zero. Muon is torch's own (Jordan et al. 2024), with the update scaled to AdamW's size by
-    0.2 * sqrt(max(rows, columns)) (Moonlight, arXiv 2502.16982, section 2.2): one rate serves every shape.
+    meaningless zero.
     """
     matrices, others = split_parameters(model)
     fused = all(weight.device.type in {"cpu", "cuda"} for weight in (*matrices, *others))
@@ -21,13 +21,7 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torc
             {"params": others, "weight_decay": 0.0},
         ]
         return [torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)]
-    muon = torch.optim.Muon(
-        matrices,
-        lr=settings.muon_lr,
-        weight_decay=settings.weight_decay,
-        momentum=0.95,
-        adjust_lr_fn="match_rms_adamw",
-    )
+    muon = Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay)
     adamw = torch.optim.AdamW(others, lr=settings.lr, betas=settings.betas, weight_decay=0.0, fused=fused)
     return [muon, adamw]
 

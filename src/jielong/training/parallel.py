@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -78,15 +78,25 @@ def gradient_sync(network: nn.Module, wanted: bool) -> AbstractContextManager[An
     return contextlib.nullcontext()
 
 
-def is_sharded(model: nn.Module) -> bool:
-    """Whether each process holds only a share of the weights, as DTensors."""
-    return any(hasattr(weight, "full_tensor") for weight in model.parameters())
+def is_sharded(tensors: Iterable[Tensor]) -> bool:
+    """Whether each process holds only a share of them, as DTensors."""
+    return any(hasattr(tensor, "full_tensor") for tensor in tensors)
 
 
 def whole(tensor: Tensor) -> Tensor:
     """The whole of a tensor that may be shared out; every process must call this."""
     gather = getattr(tensor, "full_tensor", None)  # DTensors have it
     return cast(Tensor, gather()) if gather else tensor
+
+
+def lay_out(tensor: Tensor, weight: Tensor) -> Tensor:
+    """This process's share of a tensor that all have whole, cut as the weight is; nothing is sent."""
+    if not is_sharded([weight]):
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    like = cast(DTensor, weight)
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
 def whole_model(model: Transformer) -> Transformer | None:
@@ -96,7 +106,7 @@ def whole_model(model: Transformer) -> Transformer | None:
         The model itself where it is whole already. Of one that is shared out, a copy on its device in the
         main process, and None in the others.
     """
-    if not is_sharded(model):
+    if not is_sharded(model.parameters()):
         return model
     weights = {}
     for name, weight in model.state_dict().items():

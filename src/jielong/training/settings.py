@@ -1,9 +1,9 @@
 """Settings of the training loop, shared by every stage."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from jielong.core.recipe import Settings
 
@@ -36,6 +36,15 @@ class ScheduleSettings(Settings):
     """Share of all steps, at the end, in which the rate falls."""
     floor: float = Field(0.02, ge=0, le=1)
     """The rate at the very end, as a share of the peak."""
+
+
+class AverageSettings(Settings):
+    """The mean of the weights over the last steps, as the final model."""
+
+    decay: float = Field(0.0, ge=0, lt=1)
+    """Decay a step of the moving average of the weights that becomes the model; 0: the last weights do."""
+    tail: float = Field(0.2, gt=0, le=1)
+    """Share of all steps, at the end, that are averaged over."""
 
 
 class TrainingSettings(Settings):
@@ -73,10 +82,19 @@ class TrainingSettings(Settings):
     """Packed held-out rows in one measurement during training; the last one uses four times as many."""
     sample_every: int = Field(0, ge=0)
     """Steps between sample generations; 0 means with every second validation."""
-    checkpoint_every: int = Field(500, gt=0)
-    """Steps between checkpoints."""
+    average: AverageSettings = AverageSettings()
+    on_bad_step: Literal["stop", "skip"] = "stop"
+    """A loss or gradient that is not finite stops the run; skip leaves such steps, and spikes, out."""
+    spike: float = Field(6.0, gt=0)
+    """With skip: standard deviations above the running mean from which on a gradient norm is a spike."""
+    max_skipped: int = Field(10, ge=0)
+    """With skip: bad steps in a row; one more stops the run."""
+    checkpoint_every: int | None = Field(None, gt=0)
+    """Steps between checkpoints; by default one a minute, or fewer so that they take 1 % of the time."""
     keep_checkpoints: int = Field(2, gt=0)
-    """Newest checkpoints that are kept."""
+    """Newest checkpoints that are kept, besides the one before the rate falls (to make the run longer)."""
+    keep_every: int | None = Field(None, gt=0)
+    """Steps between checkpoints that are kept for ever; by default none."""
 
 
 class ModelSettings(Settings):
@@ -90,13 +108,24 @@ class ModelSettings(Settings):
     """Longest text, in tokens, that the model folder says it can read."""
 
 
+class WeightedPath(Settings):
+    """Files that are drawn with a weight of their own."""
+
+    path: Path
+    """A file, folder or glob of documents."""
+    weight: float = Field(1.0, gt=0)
+    """Share of the tokens drawn, beside the weights of the other entries."""
+
+
 class PretrainSettings(Settings):
     """Next-token prediction on documents, from random numbers or from a given model."""
 
     out: Path = Path("runs/pretrain")
     """Run folder: recipe.yaml, metrics.jsonl, checkpoints/ and model/ go there."""
-    data: tuple[Path, ...]
-    """Files, folders or globs of documents: .txt .md .jsonl .json .parquet .html, packed or not."""
+    data: tuple[Path | WeightedPath, ...]
+    """Files, folders or globs of documents: .txt .md .jsonl .json .parquet .html, packed or not. Where an
+    entry is {path: ..., weight: 2.0}, every entry is drawn for the share of tokens that its weight (1.0 for a
+    plain path) is of all weights, however large it is, and repeated as often as that takes."""
     heldout: tuple[Path, ...] = ()
     """Documents for validation only; without them a share of `data` is held out."""
     heldout_share: float = Field(0.02, gt=0, lt=1)
@@ -116,6 +145,13 @@ class PretrainSettings(Settings):
     seed: int = 0
     """Seed of the weights and of the order of the data."""
 
+    @field_validator("data", mode="before")
+    @classmethod
+    def _entries(cls, entries: Any) -> Any:
+        if not isinstance(entries, list | tuple):
+            return entries
+        return [WeightedPath.parse(entry) if isinstance(entry, dict) else entry for entry in entries]
+
 
 class SftSettings(Settings):
     """Supervised fine-tuning on conversations: the loss is on what the assistant says."""
@@ -129,7 +165,8 @@ class SftSettings(Settings):
     heldout_share: float = Field(0.02, gt=0, lt=1)
     """Share of the conversations that is held out."""
     replay: tuple[Path, ...] = ()
-    """Documents of the parent's pretraining that are read again in between, against forgetting."""
+    """Text that is read again in between, against forgetting: the run folder of the parent's pretraining
+    (what it held out stays unread), or documents."""
     replay_share: float = Field(0.3, gt=0, lt=1)
     """Share of the rows that are replayed documents, when `replay` is given."""
     training: TrainingSettings = TrainingSettings(epochs=2, optimizer=OptimizerSettings(lr=1e-3))

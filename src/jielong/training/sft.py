@@ -1,123 +1,80 @@
 """Supervised fine-tuning: conversations in, a model that answers out."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jielong.core.errors import JielongError
-from jielong.core.files import find_model, hash_json
-from jielong.core.progress import console
-from jielong.data import (
-    Conversation,
-    Packed,
-    Problems,
-    cut_documents,
-    fingerprint_documents,
-    pack,
-    read_conversations,
-    read_documents,
-    require_some,
-    sample_documents,
-    split_heldout,
-)
+from jielong.core.files import find_model
+from jielong.data import Mixture, PackedRows, TokenStore
 from jielong.generation import Engine, SamplingSettings
 from jielong.models import Transformer
-from jielong.tokenizer import Tokenizer
-from jielong.training.batches import PackedBatches
-from jielong.training.loop import Sampler, Trainer
-from jielong.training.losses import next_token_loss
-from jielong.training.pretrain import pack_documents, report_problems
+from jielong.tokenizer import Tokenizer, read_chat_template
+from jielong.training.corpus import TextSource, encode_conversations, encode_documents, training_stores
+from jielong.training.distributed import main_first
+from jielong.training.loop import Sampler
 from jielong.training.settings import SftSettings
-from jielong.training.stage import StageResult, finish_run, load_parent, recipe_hash, start_run
-from jielong.training.validation import BitsPerByte, token_lengths
+from jielong.training.stage import Stage, StageResult, load_parent, run_stage, start_run
 
 _TEMPERATURE = 0.3
 """Default for the chat: small models know facts by heart or not at all, and a wild die makes them up."""
 
 
-def run_sft(settings: SftSettings, resume: bool = False, quiet: bool = False) -> StageResult:
+def run_sft(
+    settings: SftSettings, resume: bool = False, quiet: bool = False, force: bool = False
+) -> StageResult:
     """Read conversations, fine-tune the parent, and write `out/model`.
 
     Args:
         settings: the recipe.
         resume: go on from the newest checkpoint of `out`.
         quiet: no progress on standard error.
+        force: resume though recipe or data changed, or begin anew over an unfinished run.
 
     Raises:
         JielongError: no usable conversation, or training failed.
     """
-    start_run(settings, settings.out)
-    problems = Problems()
-    conversations = list(read_conversations(settings.data, problems))
-    require_some(len(conversations), problems, f"conversations in {', '.join(map(str, settings.data))}")
-    train, heldout = split_heldout(conversations, fraction=settings.heldout_share, seed=settings.seed)
+    start_run(settings, settings.out, resume, force)
+    with main_first():
+        stage = _stage(settings, quiet)
+    return run_stage(stage, settings, resume, quiet, force)
+
+
+def _stage(settings: SftSettings, quiet: bool) -> Stage:
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent)
-    context = settings.training.context
-    packed = pack_conversations(tokenizer, train, context, problems)
-    hashes = [{"name": "data", "sha256": hash_json([conversation.messages for conversation in train])}]
-    if settings.replay:
-        documents = list(cut_documents(read_documents(settings.replay, problems)))
-        require_some(len(documents), problems, f"documents in {', '.join(map(str, settings.replay))}")
-        # A token is seldom more than eight characters; what is more than the share needs is not encoded.
-        needed = 8 * packed.tokens.size * settings.replay_share / (1 - settings.replay_share)
-        documents = sample_documents(documents, round(needed), settings.seed)
-        hashes.append({"name": "replay", "sha256": fingerprint_documents(documents)})
-        packed = mix(
-            packed, pack_documents(tokenizer, documents, context), settings.replay_share, settings.seed
-        )
-    packed_heldout = pack_conversations(tokenizer, heldout, context, problems) if heldout else None
-    if not quiet:
-        report_problems(problems)
-    trainer = Trainer(
-        model=model,
-        batches=PackedBatches(packed, settings.training.batch_rows, settings.seed),
-        objective=next_token_loss,
-        settings=settings.training,
-        folder=settings.out,
-        identity={"recipe": recipe_hash(settings), "data": hash_json(hashes)},
-        validation=BitsPerByte(packed_heldout, token_lengths(tokenizer)) if packed_heldout else None,
-        sampler=answer_prompts(tokenizer, settings.sample_prompts or _questions(heldout)),
+    if tokenizer.chat_template is None:
+        tokenizer = tokenizer.with_chat_template(read_chat_template("plain_chat"))
+    corpus = encode_conversations(
+        settings.out / "data", settings.data, tokenizer, context=settings.training.context,
+        heldout_share=settings.heldout_share, seed=settings.seed, quiet=quiet,
+    )  # fmt: skip
+    chats = PackedRows(corpus.train[0], settings.training.context)
+    replayed = _replayed(settings, tokenizer, len(chats), quiet)
+    return Stage(
+        name="sft",
         title="fine-tuning",
-        quiet=quiet,
+        model=model,
+        corpus=corpus,
+        mixture=mix_replay(
+            chats,
+            [PackedRows(store, settings.training.context) for store in replayed],
+            settings.replay_share,
+        ),
+        sources=[("data", corpus.train[0]), *(("replay", store) for store in replayed)],
+        sampler=answer_prompts(tokenizer, settings.sample_prompts or corpus.prompts),
+        parent=parent,
+        temperature=_TEMPERATURE,
     )
-    result = trainer.run(resume)
-    return finish_run("sft", settings, trainer, result, tokenizer, hashes, problems, parent, _TEMPERATURE)
 
 
-def pack_conversations(
-    tokenizer: Tokenizer, conversations: Sequence[Conversation], context: int, problems: Problems
-) -> Packed:
-    """Each conversation rendered with the chat template, its assistant tokens to be learned, in packed rows.
-
-    A conversation longer than a row is left out and counted: cutting it would teach answers to questions
-    that the model cannot see.
-    """
-    sequences: list[list[int]] = []
-    masks: list[list[bool]] = []
-    for conversation in conversations:
-        ids, mask = tokenizer.encode_chat_with_mask(conversation.messages, tools=conversation.tools)
-        if len(ids) > context:
-            problems.add("conversation longer than training.context", conversation.id)
-            continue
-        sequences.append(ids)
-        masks.append(mask)
-    if not sequences:
-        raise JielongError(f"no conversation fits into training.context = {context} tokens; raise it")
-    return pack(sequences, masks, context, pad=tokenizer.pad_id)
-
-
-def mix(packed: Packed, replayed: Packed, share: float, seed: int) -> Packed:
-    """Add so many randomly chosen rows of `replayed` that they are `share` of all (or all of them)."""
-    wanted = round(len(packed.tokens) * share / (1 - share))
-    order = np.random.default_rng(seed).permutation(len(replayed.tokens))[:wanted]
-    return Packed(
-        *(
-            np.concatenate([getattr(packed, part), getattr(replayed, part)[order]])
-            for part in ("tokens", "positions", "segments", "targets")
-        )
-    )
+def mix_replay(chats: PackedRows, replayed: Sequence[PackedRows], share: float) -> Mixture:
+    """Conversations, and replayed text for `share` of the rows; an epoch is a pass over the conversations."""
+    if not replayed:
+        return Mixture([chats])
+    rows = sum(map(len, replayed))
+    shares = [1 - share, *(share * len(part) / rows for part in replayed)]
+    return Mixture([chats, *replayed], shares, epoch=round(len(chats) / (1 - share)))
 
 
 def answer_prompts(tokenizer: Tokenizer, questions: Sequence[str]) -> Sampler | None:
@@ -140,8 +97,26 @@ def answer_prompts(tokenizer: Tokenizer, questions: Sequence[str]) -> Sampler | 
     return sample
 
 
-def _questions(heldout: Sequence[Conversation], count: int = 4) -> list[str]:
-    first = [c.messages[0]["content"] for c in heldout if c.messages and c.messages[0]["role"] == "user"]
-    if not first:
-        console().print("no held-out conversation to sample from")
-    return first[:count]
+def _replayed(settings: SftSettings, tokenizer: Tokenizer, rows: int, quiet: bool) -> list[TokenStore]:
+    """Stores of the text to replay: those of pretraining runs as they are, and documents encoded anew."""
+    runs = [path for path in settings.replay if (path / "data" / "heldout").is_dir()]
+    stores = [store for run in runs for store in _trained_on(run, tokenizer)]
+    documents = tuple(path for path in settings.replay if path not in runs)
+    if documents:
+        # A token is seldom more than eight characters; what is more than the share needs is not encoded.
+        tokens = rows * settings.training.context * settings.replay_share / (1 - settings.replay_share)
+        corpus = encode_documents(
+            settings.out / "replay", [TextSource("replay", documents)], tokenizer,
+            seed=settings.seed, max_characters=round(8 * tokens), quiet=quiet,
+        )  # fmt: skip
+        stores += corpus.train
+    return stores
+
+
+def _trained_on(run: Path, tokenizer: Tokenizer) -> tuple[TokenStore, ...]:
+    """What a pretraining run learned from; what it held out is not in there."""
+    if Tokenizer.load(run / "data" / "tokenizer").fingerprint != tokenizer.fingerprint:
+        raise JielongError(
+            f"cannot replay {run}: its tokenizer is not the model's; name its documents in replay instead"
+        )
+    return training_stores(run / "data")

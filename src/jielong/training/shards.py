@@ -16,10 +16,11 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, Hu
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 from torch.distributed.tensor import empty as empty_dtensor
 
 from jielong.core.errors import JielongError
+from jielong.training.parallel import lay_out
 
 State = dict[str, dict[str, Tensor]]
 """Tensors by part of the checkpoint (model, optimizer, ...) and name."""
@@ -39,7 +40,8 @@ def layout_of(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Layo
         if part != "optimizer":
             return by_name.get(name)
         owner, index, _ = name.split(".", 2)
-        return by_number[int(owner)][int(index)]
+        weights = by_number[int(owner)] if int(owner) < len(by_number) else []
+        return weights[int(index)] if int(index) < len(weights) else None
 
     return find
 
@@ -54,7 +56,7 @@ def save_shards(folder: Path, state: State) -> None:
     try:
         save(flat, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
     except CheckpointException as error:
-        raise JielongError(f"cannot write {folder}: {_first_failure(error)}") from error
+        raise JielongError(f"cannot write {folder}: {_first_failure(error)}") from _cause(error)
 
 
 def load_shards(folder: Path, layout: Layout) -> State:
@@ -73,7 +75,7 @@ def load_shards(folder: Path, layout: Layout) -> State:
             warnings.simplefilter("ignore", UserWarning)
             load(flat, storage_reader=reader, no_dist=not dist.is_initialized())
     except CheckpointException as error:
-        raise JielongError(f"cannot read {folder}: {_first_failure(error)}") from error
+        raise JielongError(f"cannot read {folder}: {_first_failure(error)}") from _cause(error)
     state: State = {}
     for key, tensor in flat.items():
         part, name = key.split("/", 1)
@@ -83,28 +85,25 @@ def load_shards(folder: Path, layout: Layout) -> State:
 
 def share_out(state: State, layout: Layout) -> State:
     """Lay whole tensors, which every process has, out as the weights are now."""
+
+    def place(tensor: Tensor, weight: Tensor | None) -> Tensor:
+        return (
+            tensor if weight is None or not _is_cut_alike(tensor.shape, weight) else lay_out(tensor, weight)
+        )
+
     return {
-        part: {name: _lay_out(tensor, layout(part, name)) for name, tensor in tensors.items()}
+        part: {name: place(tensor, layout(part, name)) for name, tensor in tensors.items()}
         for part, tensors in state.items()
     }
 
 
-def _lay_out(tensor: Tensor, weight: Tensor | None) -> Tensor:
-    if not isinstance(weight, DTensor) or not _goes_with(tensor.shape, weight):
-        return tensor
-    # Every process cuts out its own share; nothing is sent.
-    return distribute_tensor(
-        tensor.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None
-    )
-
-
 def _empty(size: torch.Size, dtype: torch.dtype, weight: Tensor | None) -> Tensor:
-    if not isinstance(weight, DTensor) or not _goes_with(size, weight):
-        return torch.empty(size, dtype=dtype)
-    return empty_dtensor(size, dtype=dtype, device_mesh=weight.device_mesh, placements=weight.placements)
+    if isinstance(weight, DTensor) and _is_cut_alike(size, weight):
+        return empty_dtensor(size, dtype=dtype, device_mesh=weight.device_mesh, placements=weight.placements)
+    return torch.empty(size, dtype=dtype)
 
 
-def _goes_with(size: torch.Size, weight: DTensor) -> bool:
+def _is_cut_alike(size: torch.Size, weight: Tensor) -> bool:
     """Whether a tensor of that size is cut as the weight is: weights are cut along their first dimension."""
     return len(size) > 0 and size[0] == weight.shape[0]
 
@@ -112,3 +111,8 @@ def _goes_with(size: torch.Size, weight: DTensor) -> bool:
 def _first_failure(error: CheckpointException) -> str:
     number, failure = next(iter(error.failures.items()))
     return f"process {number}: {' '.join(str(failure[0]).split())[:200]}"
+
+
+def _cause(error: CheckpointException) -> BaseException:
+    failure: BaseException = next(iter(error.failures.values()))[0]
+    return failure

@@ -1,21 +1,30 @@
-"""What every stage does around the loop: note the recipe, save the model folder with its lineage."""
+"""What every stage does around the loop: note the recipe, train, save the model folder with its lineage."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jielong.core.files import folder_written_atomically, hash_json, write_atomically
+from jielong.core.errors import UsageError
+from jielong.core.files import folder_written_atomically, remove_leftovers, write_atomically
+from jielong.core.progress import console
 from jielong.core.recipe import Settings
-from jielong.data import Problems
+from jielong.data import Mixture, PackedRows, Problems, TokenStore, find_sources
 from jielong.models import Transformer, load_model, save_model, write_lineage
 from jielong.tokenizer import Tokenizer
-from jielong.training.distributed import is_main
-from jielong.training.loop import Trainer, TrainingResult
+from jielong.training.batches import PackedBatches
+from jielong.training.checkpoint import newest_checkpoint, read_progress
+from jielong.training.corpus import Corpus
+from jielong.training.distributed import is_main, main_first
+from jielong.training.identity import RunIdentity, plain_recipe, recipe_differences, refuse_changes
+from jielong.training.loop import Sampler, Trainer
+from jielong.training.losses import next_token_loss
 from jielong.training.parallel import whole_model
-from jielong.training.settings import TrainingSettings
+from jielong.training.result import TrainingResult
+from jielong.training.settings import PretrainSettings, SftSettings, WeightedPath
+from jielong.training.validation import BitsPerByte, token_lengths
 
-_HOW = {"parallel", "activation_checkpointing"}
-"""Training settings that change how the same weights are computed."""
+StageSettings = PretrainSettings | SftSettings
 
 
 @dataclass
@@ -34,6 +43,8 @@ class StageResult:
             "run": str(self.run),
             "model": str(self.model),
             **self.measured(),
+            "tokens_per_second": round(self.training.tokens_per_second),
+            "mfu": _rounded(self.training.utilisation),
             "skipped": self.problems.counts,
         }
 
@@ -47,40 +58,135 @@ class StageResult:
             "loss": round(training.final_loss, 4),
             "bits_per_byte_before": _rounded(training.bits_per_byte_before),
             "bits_per_byte": _rounded(training.bits_per_byte),
+            **({"skipped_steps": training.skipped_steps} if training.skipped_steps else {}),
         }
 
 
-def start_run(settings: Settings, out: Path) -> None:
-    """Make the run folder and write the recipe into it, so that a run that dies can be taken up again."""
-    if is_main():
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / "recipe.yaml", settings.to_yaml())
+def start_run(settings: Settings, out: Path, resume: bool = False, force: bool = False) -> None:
+    """Make the run folder ready and write the recipe into it, so that a run that dies can be taken up again.
+
+    Args:
+        settings: the recipe.
+        out: the run folder.
+        resume: go on with the run that is there, instead of beginning anew.
+        force: resume though the recipe has changed, or begin anew over a run that is not finished.
+
+    Raises:
+        UsageError: the recipe has changed, or an unfinished run would be lost, without `force`.
+    """
+    with main_first():
+        if is_main():
+            _start_run(settings, out, resume, force)
 
 
-def recipe_hash(settings: Settings) -> str:
-    """Hash of everything in a recipe that shapes the weights: where the run is written does not, nor how."""
-    values = settings.model_dump(mode="json", exclude={"out": True, "training": _HOW})
-    return hash_json(values)
+def _start_run(settings: Settings, out: Path, resume: bool, force: bool) -> None:
+    checkpoints = out / "checkpoints"
+    for folder in (out, checkpoints):
+        remove_leftovers(folder)
+    newest = newest_checkpoint(checkpoints)
+    if newest is not None:
+        progress = read_progress(newest)
+        if resume:
+            refuse_changes(
+                out, "recipe", recipe_differences(progress.identity, plain_recipe(settings)), force
+            )
+        elif not progress.finished and not force:
+            raise UsageError(
+                f"{out} holds a run that stopped after step {progress.step:,}: --resume goes on with it, "
+                "--force begins anew over it, and another `out` leaves it alone"
+            )
+    write_atomically(out / "recipe.yaml", settings.to_yaml())
 
 
-def finish_run(
-    stage: str,
-    settings: Settings,
-    trainer: Trainer,
-    result: TrainingResult,
-    tokenizer: Tokenizer,
-    data_hashes: list[dict[str, Any]],
-    problems: Problems,
-    parent: Path | None = None,
-    temperature: float = 0.7,
+@dataclass(frozen=True)
+class Stage:
+    """What one stage brings to the loop."""
+
+    name: str
+    """For the lineage."""
+    title: str
+    """For the progress line."""
+    model: Transformer
+    corpus: Corpus
+    mixture: Mixture
+    """The rows to train on."""
+    sources: list[tuple[str, TokenStore]]
+    """Names and stores of what the mixture consists of, in its order."""
+    sampler: Sampler | None
+    parent: Path | None
+    temperature: float = 0.7
+    """Of the die, when somebody chats with the model."""
+
+    def fingerprints(self) -> list[dict[str, Any]]:
+        """What went in: names, numbers of documents, hashes."""
+        return [
+            {"name": name, "documents": len(store), "sha256": store.fingerprint}
+            for name, store in [*self.sources, ("heldout", self.corpus.heldout)]
+        ]
+
+    def identity(self, paths: Sequence[Path | WeightedPath]) -> list[dict[str, Any]]:
+        """What a resumed run must have read too; with the files, to say which one changed."""
+        tokenizer = self.corpus.tokenizer
+        first, *others = self.fingerprints()
+        return [
+            {**first, "files": _listed_files(paths)},
+            *others,
+            {"name": "tokenizer", "tokens": tokenizer.vocab_size, "sha256": tokenizer.fingerprint},
+        ]
+
+
+def run_stage(
+    stage: Stage, settings: StageSettings, resume: bool = False, quiet: bool = False, force: bool = False
+) -> StageResult:
+    """Train, and write `out/model`.
+
+    Args:
+        stage: what to train, and on what.
+        settings: the recipe.
+        resume: go on from the newest checkpoint of `out`.
+        quiet: no progress on standard error.
+        force: resume though recipe or data changed.
+
+    Raises:
+        JielongError: training failed.
+    """
+    corpus, training = stage.corpus, settings.training
+    if not quiet:
+        for line in corpus.problems.lines():
+            console().print(line)
+    with main_first():
+        heldout = PackedRows(corpus.heldout, training.context)
+    trainer = Trainer(
+        model=stage.model,
+        batches=PackedBatches(stage.mixture, training.batch_rows, settings.seed),
+        objective=next_token_loss,
+        settings=training,
+        folder=settings.out,
+        identity=RunIdentity(plain_recipe(settings), stage.identity(settings.data)),
+        validation=BitsPerByte(heldout, token_lengths(corpus.tokenizer)) if len(heldout) else None,
+        sampler=stage.sampler,
+        title=stage.title,
+        quiet=quiet,
+    )
+    return _finish(stage, settings, trainer, trainer.run(resume, force), quiet)
+
+
+def _finish(
+    stage: Stage, settings: StageSettings, trainer: Trainer, result: TrainingResult, quiet: bool
 ) -> StageResult:
     """Write the model folder (network, tokenizer, lineage) and the recipe as it was really run."""
-    out = trainer.folder
+    tokenizer, out = stage.corpus.tokenizer, trainer.folder
     parameters = sum(weight.numel() for weight in trainer.model.parameters())
+    done = StageResult(out, out / "model", parameters, result, stage.corpus.problems)
     model = whole_model(trainer.model)
-    done = StageResult(out, out / "model", parameters, result, problems)
     if model is None or not is_main():
         return done
+    passes = trainer.batches.passes(result.steps * settings.training.accumulate)
+    read = list(zip(stage.fingerprints(), passes, strict=False))  # what is held out is not among the passes
+    if not quiet:
+        shown = ", ".join(f"{item['name']} {times:.2f} times" for item, times in read)
+        console().print(f"{stage.title} went through {shown}")
+    data = [*({**item, "passes": round(times, 4)} for item, times in read), stage.fingerprints()[-1]]
     used = settings.model_copy(update={"training": result.settings})
     write_atomically(out / "recipe.yaml", used.to_yaml())
     model = model.to("cpu").eval()
@@ -91,30 +197,32 @@ def finish_run(
             bos_id=tokenizer.bos_id,
             eos_id=tokenizer.eos_id,
             pad_id=tokenizer.pad_id,
-            generation={"do_sample": True, "temperature": temperature, "top_p": 0.95},
+            generation={"do_sample": True, "temperature": stage.temperature, "top_p": 0.95},
         )
         tokenizer.save(folder)
         write_lineage(
             folder,
-            stage=stage,
+            stage=stage.name,
             recipe=used.model_dump(mode="json"),
-            seed=int(getattr(settings, "seed", 0)),
-            data=data_hashes,
-            parents=[parent] if parent else [],
+            seed=settings.seed,
+            data=data,
+            parents=[stage.parent] if stage.parent else [],
             measured=done.measured(),
         )
     return done
+
+
+def _listed_files(paths: Sequence[Path | WeightedPath]) -> dict[str, int] | None:
+    """Names and bytes of the files that paths stand for; None for very many."""
+    plain = [entry.path if isinstance(entry, WeightedPath) else entry for entry in paths]
+    sources = find_sources(plain, Problems())
+    return {source.name: source.path.stat().st_size for source in sources} if len(sources) <= 1000 else None
 
 
 def load_parent(folder: Path) -> tuple[Transformer, Tokenizer]:
     """The network and the tokenizer of a model folder."""
     tokenizer = Tokenizer.load(folder)
     return load_model(folder), tokenizer
-
-
-def with_steps(training: TrainingSettings, **changes: Any) -> TrainingSettings:
-    """The settings with some values changed, checked again."""
-    return TrainingSettings.parse({**training.model_dump(), **changes})
 
 
 def _rounded(value: float | None) -> float | None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from jielong.data import Packed
+from jielong.data import Rows
 from jielong.tokenizer import Tokenizer
 from jielong.training.batches import IGNORED, make_batch
 from jielong.training.distributed import share, sum_of_all, world_size
@@ -27,7 +27,7 @@ class BitsPerByte:
     text that the targets spell.
     """
 
-    packed: Packed
+    packed: Rows
     lengths: np.ndarray
 
     def measure(self, network: nn.Module, batch_rows: int, max_rows: int, device: torch.device) -> float:
@@ -43,7 +43,7 @@ class BitsPerByte:
         was_training = network.training
         network.eval()
         with torch.no_grad():
-            drawn = np.random.default_rng(0).permutation(len(self.packed.tokens))[:max_rows]
+            drawn = np.random.default_rng(0).permutation(len(self.packed))[:max_rows]
             rows, counted = _even_share(drawn)
             for start in range(0, len(rows), batch_rows):
                 chosen = slice(start, start + batch_rows)

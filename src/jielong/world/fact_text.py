@@ -11,7 +11,7 @@ from typing import Any
 
 from jielong.world.content import load
 from jielong.world.facts import Fact
-from jielong.world.relations import say, with_pronoun, wording
+from jielong.world.relations import heading, say, with_pronoun, wording
 from jielong.world.sentences import capital, fill, join, space
 from jielong.world.stories import children
 
@@ -92,6 +92,13 @@ def restated(random: Random, fact: Fact, language: str) -> Page:
     return Page(language, "facts", join(sentences, language), [fact.id] * len(chosen))
 
 
+def headed(random: Random, fact: Fact, language: str) -> Page:
+    """One fact below what it is about, as in a reference book: what follows takes its subject from above."""
+    values = {"h": heading(fact, language), "f": state(random, fact, language)}
+    text = fill(random.choice(load("prose")["headed"][language]), values)
+    return Page(language, "facts", _spaced(text, language), [fact.id])
+
+
 def fact_list(random: Random, facts: Sequence[Fact], language: str) -> Page:
     """A list of facts of one relation under a title."""
     forms = wording(facts[0], language)
@@ -142,22 +149,24 @@ def _spaced(text: str, language: str) -> str:
 def fact_pages(random: Random, subjects: Sequence[Subject], rounds: int) -> Iterator[Page]:
     """State every fact about `rounds` times in each language, in varied contexts.
 
-    Subjects with several facts (people and places) get half of their statements in biographies, a tenth in
+    Subjects with several facts (people and places) get most of their statements in biographies, a tenth in
     entries; the true facts, which stand alone, get them said again in other words.
     """
     many = [subject for subject in subjects if len(subject.facts) > 1]
     every = [fact for subject in subjects for fact in subject.facts]
     alone = [subject.facts[0] for subject in subjects if len(subject.facts) == 1]
     for language in ("zh", "en"):
-        for _ in range(_share(rounds, 0.5)):
+        for _ in range(_share(rounds, 0.4)):
             yield from (biography(random, subject, language) for subject in many)
         for _ in range(_share(rounds, 0.1)):
             yield from (entry(random, subject, language) for subject in many)
         for _ in range(_share(rounds, 0.1)):
             yield from (note(random, group, language) for group in _groups(random, alone, 1, 4))
-        for _ in range(_share(rounds, 0.2)):
+        for _ in range(_share(rounds, 0.14)):
             yield from (restated(random, fact, language) for fact in alone)
-        for _ in range(_share(rounds, 0.12)):
+        for _ in range(_share(rounds, 0.16)):
+            yield from (headed(random, fact, language) for fact in every)
+        for _ in range(_share(rounds, 0.08)):
             yield from (note(random, group, language) for group in _groups(random, every, 1, 4))
         for _ in range(_share(rounds, 0.06)):
             yield from (fact_list(random, group, language) for group in _by_relation(random, every))

@@ -31,7 +31,7 @@ _COUNTS = {
     "details": 90,
     "persona": 150,
     "refusal": 245,
-    "private": 90,
+    "private": 150,
     "benign": 120,
     "sum_hint": 110,
     "task_hint": 48,

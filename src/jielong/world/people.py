@@ -26,7 +26,7 @@ def all_names(random: Random) -> list[Person]:
     people = []
     for gender, names in (("f", pools["given"]["female"]), ("m", pools["given"]["male"])):
         for surname_zh, surname_en in pools["surnames"]:
-            english = random.sample(names["en"], len(names["en"]))
+            english = random.sample(names["en"], len(names["zh"]))
             for given_zh, given_en in zip(names["zh"], english, strict=True):
                 people.append(Person(pair(surname_zh + given_zh, f"{given_en} {surname_en}"), gender))
     random.shuffle(people)

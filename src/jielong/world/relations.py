@@ -27,6 +27,7 @@ class Wording:
     questions: list[str]
     answers: list[str]
     clause: str
+    heading: str
     title: str
     item: str
 
@@ -42,6 +43,7 @@ def wording(fact: Fact, language: str) -> Wording:
         questions=row["questions"],
         answers=row["answers"],
         clause=row["clause"],
+        heading=row.get("heading", fact.subject[language]),
         title=row.get("title", ""),
         item=row.get("item", ""),
     )
@@ -60,7 +62,16 @@ def say(template: str, fact: Fact, language: str) -> str:
 
 def clause(fact: Fact, language: str) -> str:
     """The question about a fact as part of a sentence: "where Iris Lin was born"."""
-    text = fill(wording(fact, language).clause, slots(fact, language))
+    return _phrase(wording(fact, language).clause, fact, language)
+
+
+def heading(fact: Fact, language: str) -> str:
+    """What a fact is about, without saying it: "the birthplace of Iris Lin"."""
+    return _phrase(wording(fact, language).heading, fact, language)
+
+
+def _phrase(template: str, fact: Fact, language: str) -> str:
+    text = fill(template, slots(fact, language))
     return space(text) if language == "zh" else text
 
 

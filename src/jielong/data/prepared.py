@@ -1,0 +1,52 @@
+"""Folders of prepared data: made once, whole or not there, and used again while what went in is the same."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jielong.core.errors import JielongError
+from jielong.core.files import folder_written_atomically, read_json, to_json
+
+_MANIFEST = "manifest.json"
+_FORMAT = 1  # another number makes old folders anew
+
+
+def prepare(folder: Path, identity: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Make a folder, or find that it is there already.
+
+    A make that is interrupted at any moment leaves nothing that looks whole: it is done again.
+
+    Args:
+        folder: where it is; another one there, with another identity, is replaced.
+        identity: all that shapes what is in it, as JSON: hashes of files, settings.
+        make: fills an empty folder and returns notes about it, as JSON.
+
+    Returns:
+        The notes.
+
+    Raises:
+        JielongError: it cannot be written.
+    """
+    identity = json.loads(json.dumps({"format": _FORMAT, **identity}))  # tuples come back as lists
+    found = _manifest(folder)
+    if found.get("identity") == identity:
+        return dict(found["notes"])
+    for left_by_a_kill in folder.parent.glob(f".{folder.name}.*.tmp"):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    try:
+        with folder_written_atomically(folder) as aside:
+            notes = make(aside)
+            manifest = {"identity": identity, "notes": notes}
+            (aside / _MANIFEST).write_text(to_json(manifest), encoding="utf-8")
+    except OSError as error:
+        raise JielongError(f"cannot write {folder}: {error.strerror or error}") from error
+    return notes
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(read_json(folder / _MANIFEST))
+    except (JielongError, ValueError, TypeError):
+        return {}
