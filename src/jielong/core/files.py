@@ -37,11 +37,10 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
     All of it is on the disk before it takes the name. An older folder at `path` is replaced in that moment.
     What a killed process leaves behind is hidden (`.NAME.PID.tmp`); `remove_leftovers` clears it away.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = _aside(path, "tmp")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
     try:
+        aside.mkdir(parents=True)
         yield aside
         for entry in (*aside.rglob("*"), aside):
             _flush_to_disk(entry)
