@@ -4,6 +4,7 @@ import torch
 
 from jielong.data import pack
 from jielong.models import Transformer, qwen3_config
+from jielong.training import losses
 from jielong.training.batches import IGNORED, PackedBatches, make_batch
 from jielong.training.losses import next_token_loss
 
@@ -65,3 +66,28 @@ def test_packed_loss_and_gradients_equal_those_of_separate_sequences(sequences):
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-4)
     for packed_gradient, separate_gradient in zip(*gradients, strict=True):
         torch.testing.assert_close(packed_gradient, separate_gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_logits_in_parts_give_the_same_loss_and_gradients_and_are_not_kept(sequences, monkeypatch):
+    vocabulary = 1000
+    model = Transformer(qwen3_config(32, 1, vocabulary, 64))
+    packed = pack(sequences, None, 64)
+    batch = make_batch(packed, np.arange(len(packed.tokens)), CPU)
+    results, kept = [], []
+
+    def keep(tensor):
+        kept[-1] = max(kept[-1], tensor.numel())
+        return tensor
+
+    for at_once in (losses.LOGITS_AT_ONCE, 50 * vocabulary):
+        monkeypatch.setattr(losses, "LOGITS_AT_ONCE", at_once)
+        kept.append(0)
+        model.zero_grad()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = next_token_loss(model, batch.tokens, batch.positions, batch.segments, batch.targets)
+        loss.backward()
+        results.append([loss.detach(), *(weight.grad.clone() for weight in model.parameters())])
+    for whole, in_parts in zip(*results, strict=True):
+        torch.testing.assert_close(in_parts, whole, rtol=1e-5, atol=1e-5)
+    assert kept[0] == batch.tokens.numel() * vocabulary
+    assert kept[1] < kept[0] / 4
