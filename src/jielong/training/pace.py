@@ -7,7 +7,7 @@ from jielong.core.errors import JielongError
 from jielong.training.schedule import decay_steps, total_when_decay_begins
 from jielong.training.settings import TrainingSettings
 
-_WINDOW = 40  # steps whose speed predicts the rest
+_WINDOW = 40  # steps at least whose speed predicts the rest
 _CHECKPOINT_SECONDS = 60.0  # between two checkpoints, at least
 _CHECKPOINT_SHARE = 0.01  # of the time that checkpoints may take
 
@@ -54,8 +54,11 @@ class Pace:
 
     @property
     def seconds_per_step(self) -> float:
-        """Mean of the last steps; until a second step is done, all that is known is the one that compiled."""
-        recent = self._steps[-_WINDOW:] or [self.compile_seconds]
+        """Mean of the second half of the steps: half a minute of somebody else's work must not count much.
+
+        Until a second step is done, all that is known is the one that compiled.
+        """
+        recent = self._steps[-max(_WINDOW, len(self._steps) // 2) :] or [self.compile_seconds]
         return sum(recent) / len(recent)
 
     @property
