@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jielong.training.pace import Pace
 from jielong.training.schedule import decay_steps, learning_rate_factor, total_when_decay_begins
-from jielong.training.settings import ScheduleSettings
+from jielong.training.settings import ScheduleSettings, TrainingSettings
 
 schedules = st.builds(
     ScheduleSettings,
@@ -47,3 +48,12 @@ def test_a_length_fixed_late_takes_the_same_steps_as_one_known_from_the_start(sc
 def test_a_constant_rate_never_falls():
     schedule = ScheduleSettings(kind="constant", warmup=0)
     assert {learning_rate_factor(step, 50, schedule) for step in range(50)} == {1.0}
+
+
+def test_a_short_disturbance_does_not_shorten_a_timed_run_much():
+    pace = Pace(TrainingSettings(minutes=10), spent=0.0)
+    for _ in range(160):
+        pace.count_step(1.0, compiled=False)
+    for _ in range(20):
+        pace.count_step(4.0, compiled=False)
+    assert pace.seconds_per_step < 2.0
