@@ -113,3 +113,11 @@ def test_nothing_to_train_on_is_one_clear_line(recipe, tmp_path):
     settings = recipe().model_copy(update={"data": (tmp_path / "empty.jsonl",)})
     with pytest.raises(JielongError, match=r"no documents.*empty\.jsonl:1"):
         run_pretraining(settings, quiet=True)
+
+
+def test_activation_checkpointing_changes_no_bit(recipe):
+    plain, again = recipe("plain", steps=4), recipe("again", steps=4, activation_checkpointing=True)
+    for settings in (plain, again):
+        run_pretraining(settings, quiet=True)
+    assert losses(plain.out) == losses(again.out)
+    assert_equal_weights(plain.out, again.out)

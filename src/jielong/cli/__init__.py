@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (JielongError, CycloptsError) as error:
         if debug:
             raise
-        _fail(str(error), getattr(error, "exit_status", 2))
+        _fail(str(error), getattr(error, "exit_status", 2), getattr(error, "shared", False))
     except KeyboardInterrupt:
         if debug:
             raise
@@ -64,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _fail(message: str, status: int) -> None:
-    print(f"jielong: {' '.join(message.split())}", file=sys.stderr)
+def _fail(message: str, status: int, shared: bool = False) -> None:
+    """Say what went wrong and leave; where torchrun started several processes, say which one it was."""
+    number = os.environ.get("RANK", "0")
+    if number == "0" or not shared:
+        speaker = "jielong" if number == "0" else f"jielong (process {number})"
+        print(f"{speaker}: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)

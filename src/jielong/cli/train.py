@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 from cyclopts import App
 
 from jielong.cli.manners import Json, Overrides, print_result, settings_help
-from jielong.core.recipe import Settings
 from jielong.training.settings import PretrainSettings, SftSettings
 
 if TYPE_CHECKING:
     from jielong.training.stage import StageResult
 
-Recipe = TypeVar("Recipe", bound=Settings)
+Recipe = TypeVar("Recipe", PretrainSettings, SftSettings)
 
 
 def _run_pretraining(settings: PretrainSettings, resume: bool, quiet: bool, force: bool) -> "StageResult":
@@ -53,7 +52,13 @@ def _command(
             force: go on although recipe or data changed, or begin anew over a run that is not finished.
             json: print the result as JSON.
         """
-        print_result(run(settings.load(recipe, overrides), resume, json, force).summary(), json)
+        from jielong.training.distributed import is_main, process_group
+
+        chosen = settings.load(recipe, overrides)
+        with process_group(chosen.training.device):
+            result = run(chosen, resume, json, force)
+            if is_main():
+                print_result(result.summary(), json)
 
     return app
 

@@ -5,6 +5,8 @@ class JielongError(Exception):
     """Something the user can fix. The command line prints its text as one line, without a traceback."""
 
     exit_status = 1
+    shared = False
+    """Whether every process of a run that several share raises it, so that one message is enough."""
 
 
 class UsageError(JielongError):

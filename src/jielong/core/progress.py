@@ -1,5 +1,6 @@
 """Progress on standard error, so that standard output stays for results."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -15,8 +16,9 @@ _SECONDS_BETWEEN_LINES = 15.0  # where there is no terminal to redraw, one line 
 
 
 def console() -> Console:
-    """The console that progress and notices are written to."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    """The console that progress and notices are written to; of torchrun's processes only the first speaks."""
+    speaks = os.environ.get("RANK", "0") == "0"
+    return Console(stderr=True, highlight=False, soft_wrap=True, quiet=not speaks)
 
 
 def format_seconds(seconds: float) -> str:

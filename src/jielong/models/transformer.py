@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from jielong.models.cache import KVCache, causal_cache_mask, window_mask
 from jielong.models.config import ModelConfig
@@ -236,6 +237,8 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False
+        """Keep only what goes from block to block; the backward pass computes the rest again."""
         width = config.hidden_size
         inner = config.embedding_size or width
         self.embed = Embedding(config.vocab_size, inner)
@@ -277,7 +280,10 @@ class Transformer(nn.Module):
             x = x + self.embed_positions(positions + self.config.position_offset)
         context = self._context(positions, mask, cache)
         for block in self.blocks:
-            x = block(x, context)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, context, use_reentrant=False)
+            else:
+                x = block(x, context)
         if self.norm is not None:
             x = self.norm(x)
         return x

@@ -46,9 +46,9 @@ class PackedBatches:
         """Micro-batches in one epoch, the last one perhaps shared with the next epoch."""
         return math.ceil(self.mixture.epoch / self.rows)
 
-    def draw(self, number: int, device: torch.device) -> Batch:
-        """Micro-batch `number` (0-based, over all epochs)."""
-        numbers = np.arange(number * self.rows, (number + 1) * self.rows)
+    def draw(self, number: int, device: torch.device, share: slice = slice(None)) -> Batch:
+        """The rows `share` of micro-batch `number` (0-based, over all epochs)."""
+        numbers = np.arange(number * self.rows, (number + 1) * self.rows)[share]
         return _to_batch(self.mixture.draw(numbers, self.seed), device)
 
     def passes(self, micro_batches: int) -> list[float]:

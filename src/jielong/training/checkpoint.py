@@ -13,9 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from jielong.core.errors import JielongError
-from jielong.core.files import folder_written_atomically, hash_file, read_json, to_json
+from jielong.core.files import hash_file, read_json, to_json
+from jielong.training.distributed import any_process, folder_written_together, is_main
 from jielong.training.health import Health
 from jielong.training.identity import RunIdentity
+from jielong.training.parallel import is_sharded
 
 State = dict[str, dict[str, Tensor]]
 """Tensors by part (model, optimizer, average, random) and name; each part is one file of a checkpoint."""
@@ -59,6 +61,9 @@ def save_checkpoint(
 ) -> Path:
     """Write `folder/step-NNNNNN`, whole or not at all, then remove checkpoints that are not needed any more.
 
+    Every process must call this. Whole tensors are written by the main process, one file a part; of tensors
+    that are shared out every process writes its share. Either form is read by any number of processes.
+
     Args:
         folder: of all checkpoints of the run.
         state: the tensors to write.
@@ -74,21 +79,32 @@ def save_checkpoint(
     path = folder / f"step-{progress.step:06d}"
     needed = _SPARE_BYTES + sum(tensor.nbytes for part in state.values() for tensor in part.values())
     folder.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(folder).free < needed:
+    if any_process(shutil.disk_usage(folder).free < needed):
         raise _no_space(path, needed)
     try:
-        with folder_written_atomically(path) as aside:
-            for part, tensors in state.items():
-                save_file({name: _storable(tensor) for name, tensor in tensors.items()}, _file(aside, part))
-            (aside / "progress.json").write_text(to_json(asdict(progress)), encoding="utf-8")
-            hashes = {file.name: hash_file(file) for file in sorted(aside.iterdir())}
-            (aside / "manifest.json").write_text(to_json(hashes), encoding="utf-8")
+        with folder_written_together(path) as aside:
+            _write_state(aside, state)
+            if is_main():
+                (aside / "progress.json").write_text(to_json(asdict(progress)), encoding="utf-8")
+                hashes = {file.name: hash_file(file) for file in sorted(aside.iterdir())}
+                (aside / "manifest.json").write_text(to_json(hashes), encoding="utf-8")
     except (JielongError, SafetensorError) as error:
         if _is_full(error):
             raise _no_space(path, needed) from error
         raise JielongError(f"cannot write checkpoint {path}: {error}") from error
-    _remove_old(folder, progress.step, keep, branch, keep_every)
+    if is_main():
+        _remove_old(folder, progress.step, keep, branch, keep_every)
     return path
+
+
+def _write_state(folder: Path, state: State) -> None:
+    if is_sharded(state["model"].values()):
+        from jielong.training.shards import save_shards  # its imports take a second; most runs need not pay
+
+        save_shards(folder, state)
+    elif is_main():
+        for part, tensors in state.items():
+            save_file({name: _storable(tensor) for name, tensor in tensors.items()}, _file(folder, part))
 
 
 def newest_checkpoint(folder: Path, last_step: int | None = None) -> Path | None:
@@ -138,22 +154,26 @@ def read_progress(path: Path) -> Progress:
         raise JielongError(f"checkpoint {path} was written by another version of jielong: {error}") from error
 
 
-def read_state(path: Path) -> State:
-    """The tensors of a checkpoint, on the CPU."""
+def read_state(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> State:
+    """The tensors of a checkpoint: on the CPU, or shared out over the processes as the model is."""
+    sharded = is_sharded(model.parameters())
     try:
-        return {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        if not sharded and _file(path, "model").exists():
+            return {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        from jielong.training import shards
+
+        layout = shards.layout_of(model, optimizers)
+        if not _file(path, "model").exists():
+            return shards.load_shards(path, layout)
+        whole = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        return shards.share_out(whole, layout)
     except (SafetensorError, OSError) as error:
         raise JielongError(f"checkpoint {path} cannot be read: {error}") from error
 
 
 def state_of(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> State:
-    """The tensors of a model (each storage once: a tied head is its embedding) and of its optimizers."""
-    weights: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
-            weights[name] = tensor
+    """The tensors of a model and of its optimizers."""
+    weights = dict(model.state_dict())
     moments = {
         f"{number}.{index}.{key}": torch.as_tensor(value)
         for number, optimizer in enumerate(optimizers)

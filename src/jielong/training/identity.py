@@ -15,7 +15,8 @@ LENGTH = ("steps", "epochs", "minutes")
 _FREE = {
     "out", "sample_prompts", "data", "heldout", "replay", "parent", "tokenizer",
     *(f"training.{name}" for name in (
-        *LENGTH, "device", "threads", "validate_every", "validation_rows", "sample_every", "checkpoint_every",
+        *LENGTH, "device", "threads", "parallel", "activation_checkpointing",
+        "validate_every", "validation_rows", "sample_every", "checkpoint_every",
         "keep_checkpoints", "keep_every", "on_bad_step", "spike", "max_skipped",
     )),
 }  # fmt: skip

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jielong.core.errors import JielongError, UsageError
+from jielong.core.files import hash_json
 from jielong.core.progress import ProgressLine, console, format_seconds
 from jielong.models import Transformer
 from jielong.training.ahead import Ahead
@@ -28,12 +29,22 @@ from jielong.training.checkpoint import (
     state_of,
     step_of,
 )
+from jielong.training.distributed import (
+    any_process,
+    is_main,
+    require_same,
+    share,
+    share_of,
+    sum_of_all,
+    world_size,
+)
 from jielong.training.health import broken_weight
 from jielong.training.identity import RunIdentity, computer_differences, join
 from jielong.training.interrupt import InterruptGuard
 from jielong.training.metrics import MetricsLog
 from jielong.training.optimizer import build_optimizers
 from jielong.training.pace import Pace, most_steps
+from jielong.training.parallel import build_network, gradient_sync, whole, whole_model
 from jielong.training.peak import matmul_peak, model_flops_utilisation
 from jielong.training.precision import can_compile, choose_device, choose_precision
 from jielong.training.result import TrainingResult
@@ -53,6 +64,8 @@ _SECONDS_WORTH_A_PEAK = 5.0  # of training, from which 0.3 s more to measure the
 
 class TrainingStoppedError(JielongError):
     """The user asked the run to stop; a checkpoint was written."""
+
+    shared = True
 
 
 @dataclass
@@ -102,7 +115,7 @@ class Trainer:
     def _train(self, line: ProgressLine, guard: InterruptGuard) -> None:
         while True:
             self._settle_length()
-            stopping = guard.requested
+            stopping = any_process(guard.requested)
             if stopping or self._checkpoint_is_due():
                 self._save()
             if self.progress.finished:
@@ -120,7 +133,8 @@ class Trainer:
             self._step(line)
         except Exception as error:
             # Ctrl-C in a terminal goes to the C++ compiler too, and torch.compile fails for it.
-            if not guard.requested or isinstance(error, JielongError):
+            # Of several processes only all together can stop.
+            if not guard.requested or isinstance(error, JielongError) or world_size() > 1:
                 raise
             raise TrainingStoppedError(
                 f"stopped in step {self.progress.step + 1}, which is not saved; "
@@ -136,6 +150,10 @@ class Trainer:
         self.device = choose_device(settings.device)
         self.dtype = choose_precision(settings.precision, self.device)
         self.model.to(self.device).train()
+        self.model.recompute = settings.activation_checkpointing
+        self.rows = share_of(settings.batch_rows, "training.batch_rows")
+        require_same(hash_json(asdict(self.identity)), "recipe and data")
+        self.network = build_network(self.model, settings.parallel, self.dtype)
         self.optimizers = build_optimizers(self.model, settings.optimizer)
         self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.average = TailAverage(self.model, settings)
@@ -145,7 +163,7 @@ class Trainer:
         self._checkpoint: Path | None = None
         if resume:
             self._resume(force)
-        else:
+        elif is_main():
             remove_checkpoints(self._checkpoints)
         self.ahead = Ahead(self._draw)
         self.metrics = MetricsLog(self.folder / "metrics.jsonl", self.progress.metrics_bytes)
@@ -164,9 +182,9 @@ class Trainer:
             console().print(f"no checkpoint in {self.folder}; starting from the beginning")
             return
         self._checkpoint, self.progress = found
-        state = read_state(self._checkpoint)
+        state = read_state(self._checkpoint, self.model, self.optimizers)
         restore_state(state, self.model, self.optimizers, self._checkpoint)
-        self.average.restore(state["average"])
+        self.average.restore(state.get("average", {}))
         restore_random_state(state["random"])
 
     def _common_steps(self, total: int) -> int:
@@ -181,6 +199,7 @@ class Trainer:
             "precision": "bfloat16" if self.dtype == torch.bfloat16 else "float32",
             "compile": "yes" if self.compiled else "no",
             "threads": torch.get_num_threads(),
+            "processes": world_size(),
         }
         changes = computer_differences(self.progress.identity.computed_by, now)
         if changes:
@@ -214,7 +233,8 @@ class Trainer:
         step = self.progress.step
         rate = self._learning_rate_factor(step)
         loss, learned, tokens = self._accumulate_gradients(step)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.optimizer.clip))
+        clip = self.settings.optimizer.clip
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)))
         bad = self.progress.health.judge(loss, norm, self.settings)
         if self.progress.health.must_stop:
             raise self._diverged(str(bad))
@@ -242,24 +262,30 @@ class Trainer:
     def _accumulate_gradients(self, step: int) -> tuple[float, int, int]:
         """Gradients of the mean loss over all micro-batches; returns (mean loss, targets, tokens)."""
         drawn = self.ahead.take(step)
-        learned = sum(batch.learned for batch in drawn)
+        learned, tokens = sum_of_all(
+            sum(batch.learned for batch in drawn), sum(int((batch.segments > 0).sum()) for batch in drawn)
+        )
         if learned == 0:
             raise JielongError(
                 f"step {step + 1} has no token to learn; is the loss mask of the data all zero?"
             )
         total = 0.0
-        for batch in drawn:
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                loss = self.loss(self.model, batch.tokens, batch.positions, batch.segments, batch.targets)
-            torch.autograd.backward(loss / learned)
+        for number, batch in enumerate(drawn, 1):
+            with gradient_sync(self.network, wanted=number == len(drawn)):
+                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                    loss = self.network(
+                        self.loss, batch.tokens, batch.positions, batch.segments, batch.targets
+                    )
+                # The engines average gradients over the processes; the mean is over all learned tokens.
+                torch.autograd.backward(loss / (learned / world_size()))
             total += loss.item()
-        tokens = sum(int((batch.segments > 0).sum()) for batch in drawn)
-        return total / learned, learned, tokens
+        (total,) = sum_of_all(total)
+        return total / learned, int(learned), int(tokens)
 
     def _draw(self, step: int) -> list[Batch]:
         """All micro-batches of a step."""
         count = self.settings.accumulate
-        return [self.batches.draw(step * count + number, self.device) for number in range(count)]
+        return [self.batches.draw(step * count + number, self.device, share()) for number in range(count)]
 
     def _learning_rate_factor(self, step: int) -> float:
         # Until a time budget has fixed the length the decay is far away, wherever it will be.
@@ -269,7 +295,9 @@ class Trainer:
     def _settle_length(self) -> None:
         """Fix the number of steps of a run with a time budget in the moment its decay must begin."""
         step = self.progress.step
-        if self.progress.total is None and self.pace.decay_must_begin(step, self.most_steps):
+        if self.progress.total is not None:
+            return
+        if any_process(self.pace.decay_must_begin(step, self.most_steps)):
             self.progress.total = total_when_decay_begins(step, self.settings.schedule)
 
     def _diverged(self, reason: str) -> JielongError:
@@ -301,7 +329,7 @@ class Trainer:
             return None
         rows = self.settings.validation_rows * (4 if final else 1)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            bits = self.validation.measure(self.model, self.settings.batch_rows, rows, self.device)
+            bits = self.validation.measure(self.network, self.rows, rows, self.device)
         self.metrics.write(step=self.progress.step, validation_bits_per_byte=bits)
         self.last_bits = bits
         if final and self.sampler:
@@ -311,7 +339,9 @@ class Trainer:
     def _sample(self) -> None:
         assert self.sampler is not None  # noqa: S101  (the callers have looked)
         self.model.eval()
-        self.metrics.write(step=self.progress.step, samples=self.sampler(self.model))
+        model = whole_model(self.model)
+        if is_main() and model is not None:
+            self.metrics.write(step=self.progress.step, samples=self.sampler(model))
         self.model.train()
 
     def _checkpoint_is_due(self) -> bool:
@@ -324,7 +354,7 @@ class Trainer:
         if settings.keep_every and step % settings.keep_every == 0:
             return True
         every = settings.checkpoint_every
-        return self.pace.checkpoint_is_due if every is None else step % every == 0
+        return any_process(self.pace.checkpoint_is_due) if every is None else step % every == 0
 
     def _save(self) -> None:
         """Write a checkpoint of the present step, unless there is one already."""
@@ -366,7 +396,7 @@ class Trainer:
         if progress.seconds < _SECONDS_WORTH_A_PEAK:
             return None
         peak = matmul_peak(self.device, self.dtype)
-        speed = progress.tokens / progress.step / self.pace.seconds_per_step
+        speed = progress.tokens / progress.step / self.pace.seconds_per_step / world_size()
         mfu = model_flops_utilisation(self.model.config, self.settings.context, speed, peak)
         self.metrics.write(step=progress.step, mfu=round(mfu, 4), peak_flops=round(peak.flops))
         return mfu

@@ -10,19 +10,22 @@ from typing import Any
 
 from jielong.core.errors import JielongError
 from jielong.core.files import read_jsonl
+from jielong.training.distributed import is_main
 
 
 class MetricsLog:
     """Appends records to a JSON Lines file; a resumed run cuts off what came after its checkpoint."""
 
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
-        self.path = path
+        # Of several processes that train together one writes: what the others know is the same.
+        self.path = path if is_main() else Path(os.devnull)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered: what could not be written is not tried again on closing.
-            self._file = path.open("ab", buffering=0)
+            self._file = self.path.open("ab", buffering=0)
             # After a power cut the file may be shorter than it was.
-            self._file.truncate(min(keep_bytes, self.size))
+            if self.size > keep_bytes:
+                self._file.truncate(keep_bytes)
         except OSError as error:
             raise JielongError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -44,7 +47,8 @@ class MetricsLog:
 
     def flush_to_disk(self) -> int:
         """Wait until all records are on the disk; returns the bytes of the file."""
-        os.fsync(self._file.fileno())
+        if is_main():
+            os.fsync(self._file.fileno())
         return self.size
 
     @property

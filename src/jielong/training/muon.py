@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from jielong.training.parallel import lay_out, whole
 from jielong.training.precision import has_fast_bfloat16
 
 _STEPS = 5
@@ -52,10 +53,14 @@ class Muon(Optimizer):
         averages = [self._average(weight) for weight in weights]
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
-        updates = orthogonalise(torch.stack(ahead)).unbind()
+        # Of weights that FSDP shares out, every process makes the whole orthogonal and keeps its share.
+        updates = orthogonalise(torch.stack([whole(matrix) for matrix in ahead])).unbind()
         rate = group["lr"] * 0.2 * max(tensors[0].shape) ** 0.5
         torch._foreach_mul_(tensors, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(tensors, [update.type_as(tensors[0]) for update in updates], alpha=-rate)
+        shares = [
+            lay_out(update.to(weight.dtype), weight) for update, weight in zip(updates, weights, strict=True)
+        ]
+        torch._foreach_add_(tensors, shares, alpha=-rate)
 
     def _average(self, weight: nn.Parameter) -> Tensor:
         state = self.state[weight]

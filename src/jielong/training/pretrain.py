@@ -8,6 +8,7 @@ from jielong.generation import Engine, SamplingSettings
 from jielong.models import Transformer, qwen3_config
 from jielong.tokenizer import Tokenizer
 from jielong.training.corpus import TextSource, encode_documents
+from jielong.training.distributed import main_first
 from jielong.training.loop import Sampler
 from jielong.training.settings import PretrainSettings, WeightedPath
 from jielong.training.stage import Stage, StageResult, load_parent, run_stage, start_run
@@ -33,6 +34,12 @@ def run_pretraining(
         JielongError: nothing to train on, or training failed.
     """
     start_run(settings, settings.out, resume, force)
+    with main_first():
+        stage = _stage(settings, quiet, survey)
+    return run_stage(stage, settings, resume, quiet, force)
+
+
+def _stage(settings: PretrainSettings, quiet: bool, survey: Survey[Document] | None) -> Stage:
     parent = find_model(settings.parent) if settings.parent else None
     model, tokenizer = load_parent(parent) if parent else (None, _given_tokenizer(settings))
     sources = text_sources(settings)
@@ -42,7 +49,7 @@ def run_pretraining(
         max_characters=settings.max_characters, survey=survey, quiet=quiet,
     )  # fmt: skip
     rows = [PackedRows(store, settings.training.context) for store in corpus.train]
-    stage = Stage(
+    return Stage(
         name="pretrain",
         title="pretraining",
         model=model or _new_model(settings, corpus.tokenizer),
@@ -52,7 +59,6 @@ def run_pretraining(
         sampler=continue_prompts(corpus.tokenizer, settings.sample_prompts or corpus.prompts),
         parent=parent,
     )
-    return run_stage(stage, settings, resume, quiet, force)
 
 
 def text_sources(settings: PretrainSettings) -> list[TextSource]:

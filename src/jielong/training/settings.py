@@ -57,13 +57,17 @@ class TrainingSettings(Settings):
     minutes: float | None = Field(None, gt=0)
     """Wall-clock budget: trains at the peak rate until the decay must begin; that fixes the steps."""
     batch_rows: int = Field(32, gt=0)
-    """Packed rows in one micro-batch."""
+    """Packed rows in one micro-batch, over all processes: n processes take a share of 1/n each."""
     accumulate: int = Field(1, gt=0)
     """Micro-batches in one optimizer step."""
     context: int = Field(256, gt=1)
     """Tokens in one packed row."""
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Under torchrun: ddp gives every process the whole model, fsdp a share of weights and optimizer."""
+    activation_checkpointing: bool = False
+    """Compute each block again in the backward pass instead of keeping its inside: less memory, slower."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the computation; weights stay float32. auto: bfloat16 where the hardware has it."""
     compile: Literal["auto", "yes", "no"] = "auto"

@@ -11,6 +11,7 @@ from jielong.generation import Engine, SamplingSettings
 from jielong.models import Transformer
 from jielong.tokenizer import Tokenizer, read_chat_template
 from jielong.training.corpus import TextSource, encode_conversations, encode_documents, training_stores
+from jielong.training.distributed import main_first
 from jielong.training.loop import Sampler
 from jielong.training.settings import SftSettings
 from jielong.training.stage import Stage, StageResult, load_parent, run_stage, start_run
@@ -34,6 +35,12 @@ def run_sft(
         JielongError: no usable conversation, or training failed.
     """
     start_run(settings, settings.out, resume, force)
+    with main_first():
+        stage = _stage(settings, quiet)
+    return run_stage(stage, settings, resume, quiet, force)
+
+
+def _stage(settings: SftSettings, quiet: bool) -> Stage:
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent)
     if tokenizer.chat_template is None:
@@ -44,7 +51,7 @@ def run_sft(
     )  # fmt: skip
     chats = PackedRows(corpus.train[0], settings.training.context)
     replayed = _replayed(settings, tokenizer, len(chats), quiet)
-    stage = Stage(
+    return Stage(
         name="sft",
         title="fine-tuning",
         model=model,
@@ -59,7 +66,6 @@ def run_sft(
         parent=parent,
         temperature=_TEMPERATURE,
     )
-    return run_stage(stage, settings, resume, quiet, force)
 
 
 def mix_replay(chats: PackedRows, replayed: Sequence[PackedRows], share: float) -> Mixture:

@@ -15,9 +15,11 @@ from jielong.tokenizer import Tokenizer
 from jielong.training.batches import PackedBatches
 from jielong.training.checkpoint import newest_checkpoint, read_progress
 from jielong.training.corpus import Corpus
+from jielong.training.distributed import is_main, main_first
 from jielong.training.identity import RunIdentity, plain_recipe, recipe_differences, refuse_changes
 from jielong.training.loop import Sampler, Trainer
 from jielong.training.losses import next_token_loss
+from jielong.training.parallel import whole_model
 from jielong.training.result import TrainingResult
 from jielong.training.settings import PretrainSettings, SftSettings, WeightedPath
 from jielong.training.validation import BitsPerByte, token_lengths
@@ -72,6 +74,12 @@ def start_run(settings: Settings, out: Path, resume: bool = False, force: bool =
     Raises:
         UsageError: the recipe has changed, or an unfinished run would be lost, without `force`.
     """
+    with main_first():
+        if is_main():
+            _start_run(settings, out, resume, force)
+
+
+def _start_run(settings: Settings, out: Path, resume: bool, force: bool) -> None:
     checkpoints = out / "checkpoints"
     for folder in (out, checkpoints):
         remove_leftovers(folder)
@@ -146,7 +154,8 @@ def run_stage(
     if not quiet:
         for line in corpus.problems.lines():
             console().print(line)
-    heldout = PackedRows(corpus.heldout, training.context)
+    with main_first():
+        heldout = PackedRows(corpus.heldout, training.context)
     trainer = Trainer(
         model=stage.model,
         batches=PackedBatches(stage.mixture, training.batch_rows, settings.seed),
@@ -167,6 +176,11 @@ def _finish(
 ) -> StageResult:
     """Write the model folder (network, tokenizer, lineage) and the recipe as it was really run."""
     tokenizer, out = stage.corpus.tokenizer, trainer.folder
+    parameters = sum(weight.numel() for weight in trainer.model.parameters())
+    done = StageResult(out, out / "model", parameters, result, stage.corpus.problems)
+    model = whole_model(trainer.model)
+    if model is None or not is_main():
+        return done
     passes = trainer.batches.passes(result.steps * settings.training.accumulate)
     read = list(zip(stage.fingerprints(), passes, strict=False))  # what is held out is not among the passes
     if not quiet:
@@ -175,9 +189,7 @@ def _finish(
     data = [*({**item, "passes": round(times, 4)} for item, times in read), stage.fingerprints()[-1]]
     used = settings.model_copy(update={"training": result.settings})
     write_atomically(out / "recipe.yaml", used.to_yaml())
-    model = trainer.model.to("cpu").eval()
-    parameters = sum(weight.numel() for weight in model.parameters())
-    done = StageResult(out, out / "model", parameters, result, stage.corpus.problems)
+    model = model.to("cpu").eval()
     with folder_written_atomically(out / "model") as folder:
         save_model(
             model,

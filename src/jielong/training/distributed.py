@@ -1,0 +1,184 @@
+"""The processes that torchrun started: their group, and the few things that they must agree on.
+
+Everything here does nothing, or says "alone", in a run of one process, so that the loop has no special case.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from jielong.core.errors import JielongError, UsageError
+from jielong.core.files import folder_written_atomically
+from jielong.training.precision import choose_device
+
+_PATIENCE = timedelta(hours=1)
+"""How long a process waits for one that lives but is silent: longer than compiling, encoding or saving takes.
+
+A process that died is noticed at once: its connections close, and torchrun ends the others.
+"""
+
+
+@contextlib.contextmanager
+def process_group(device: str) -> Iterator[None]:
+    """Join the processes that torchrun started; without torchrun, do nothing.
+
+    Tensors on a CPU travel through gloo, those on a GPU through NCCL; each process of a machine takes the GPU
+    of its local number.
+
+    Args:
+        device: the setting `training.device`.
+
+    Raises:
+        JielongError: another process died or is not heard of any more. torchrun then ends the rest.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield
+        return
+    kind = choose_device(device).type
+    if kind == "cuda":
+        _take_gpu(int(os.environ["LOCAL_RANK"]))
+    elif kind != "cpu":
+        raise UsageError(f"training on {kind} runs in one process only; set training.device to cpu or cuda")
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=_PATIENCE)
+        yield
+        dist.barrier()
+    except RuntimeError as error:
+        if not _is_lost_contact(error):
+            raise
+        number = os.environ["RANK"]
+        raise JielongError(
+            f"process {number} lost contact with the others ({' '.join(str(error).split())[:160]}); "
+            "the run ends. Their own messages say why; run the same command with --resume to go on from the "
+            "last checkpoint"
+        ) from error
+    # Not after an error: a process that leaves an unfinished collective properly would wait for the dead one.
+    dist.destroy_process_group()
+
+
+def _take_gpu(local: int) -> None:
+    count = torch.cuda.device_count()
+    if local >= count:
+        raise UsageError(
+            f"torchrun started more processes than this machine has GPUs ({count}); lower --nproc-per-node"
+        )
+    torch.cuda.set_device(local)
+
+
+def _is_lost_contact(error: RuntimeError) -> bool:
+    """Whether a collective failed because of the other side; gloo raises a bare RuntimeError."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this is the process that prints, and writes what all have in common."""
+    return rank() == 0
+
+
+def share() -> slice:
+    """This process's part of the rows of a batch that all draw alike."""
+    return slice(rank(), None, world_size())
+
+
+def share_of(rows: int, setting: str) -> int:
+    """How many of `rows` rows each process takes.
+
+    Raises:
+        UsageError: they cannot be divided evenly.
+    """
+    if rows % world_size():
+        raise UsageError(
+            f"{setting} = {rows} cannot be shared by {world_size()} processes; make it a multiple of them "
+            "(it counts the rows of all processes together)"
+        )
+    return rows // world_size()
+
+
+def sum_of_all(*values: float) -> tuple[float, ...]:
+    """Sums of numbers over all processes; every process gets the same ones."""
+    if world_size() == 1:
+        return values
+    tensor = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(tensor)
+    return tuple(tensor.tolist())
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in at least one process: so a signal or a clock means the same to all."""
+    return sum_of_all(float(flag))[0] > 0
+
+
+def from_main(text: str) -> str:
+    """The main process's text, in every process."""
+    if world_size() == 1:
+        return text
+    size = int(sum_of_all(len(text.encode()) if is_main() else 0)[0])
+    letters = torch.zeros(size, dtype=torch.uint8)
+    if is_main():
+        letters += torch.tensor(list(text.encode()), dtype=torch.uint8)
+    dist.broadcast(letters, src=0)
+    return bytes(letters.tolist()).decode()
+
+
+def require_same(text: str, what: str) -> None:
+    """Refuse to go on when a process has something else than the main one has.
+
+    Raises:
+        JielongError: in every process, also in those that have the same.
+    """
+    if any_process(from_main(text) != text):
+        raise JielongError(f"the processes do not have the same {what}; give all machines the same files")
+
+
+class _FirstFailedError(JielongError):
+    """The main process could not prepare what the others need; it says why itself."""
+
+    shared = True
+
+
+@contextlib.contextmanager
+def main_first() -> Iterator[None]:
+    """Let the main process run the block before the others do, so that they find what it has made."""
+    if not is_main():
+        if any_process(False):
+            raise _FirstFailedError("the first process failed")
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        any_process(True)
+        raise
+    any_process(False)
+
+
+@contextlib.contextmanager
+def folder_written_together(path: Path) -> Iterator[Path]:
+    """`folder_written_atomically` for several processes: all get the same folder to fill.
+
+    It takes its name when all of them are done. The folder must lie on a disk that all of them share.
+    """
+    if is_main():
+        with folder_written_atomically(path) as aside:
+            from_main(str(aside))
+            yield aside
+            any_process(False)  # everyone is done
+    else:
+        yield Path(from_main(""))
+        any_process(False)
+    any_process(False)  # it has its name
