@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jielong.core.errors import JielongError, UsageError
+from jielong.core.errors import JielongError
 from jielong.core.files import hash_json
 from jielong.core.progress import ProgressLine, console, format_seconds
 from jielong.models import Transformer
@@ -38,15 +38,16 @@ from jielong.training.distributed import (
     sum_of_all,
     world_size,
 )
+from jielong.training.gradients import accumulate_gradients, clip_gradients
 from jielong.training.health import broken_weight
 from jielong.training.identity import RunIdentity, computer_differences, join
 from jielong.training.interrupt import InterruptGuard
 from jielong.training.metrics import MetricsLog
 from jielong.training.optimizer import build_optimizers
 from jielong.training.pace import Pace, most_steps
-from jielong.training.parallel import build_network, gradient_sync, whole, whole_model
+from jielong.training.parallel import build_network, whole_model
 from jielong.training.peak import matmul_peak, model_flops_utilisation
-from jielong.training.precision import can_compile, choose_device, choose_precision
+from jielong.training.precision import choose_compiling, choose_device, choose_precision
 from jielong.training.result import TrainingResult
 from jielong.training.resuming import find_resume_point
 from jielong.training.schedule import learning_rate_factor, total_when_decay_begins
@@ -64,8 +65,6 @@ _SECONDS_WORTH_A_PEAK = 5.0  # of training, from which 0.3 s more to measure the
 
 class TrainingStoppedError(JielongError):
     """The user asked the run to stop; a checkpoint was written."""
-
-    shared = True
 
 
 @dataclass
@@ -150,6 +149,8 @@ class Trainer:
         self.device = choose_device(settings.device)
         self.dtype = choose_precision(settings.precision, self.device)
         self.model.to(self.device).train()
+        # With its number: the thread that prepares batches has a current GPU of its own.
+        self.device = next(self.model.parameters()).device
         self.model.recompute = settings.activation_checkpointing
         self.rows = share_of(settings.batch_rows, "training.batch_rows")
         require_same(hash_json(asdict(self.identity)), "recipe and data")
@@ -167,7 +168,10 @@ class Trainer:
             remove_checkpoints(self._checkpoints)
         self.ahead = Ahead(self._draw)
         self.metrics = MetricsLog(self.folder / "metrics.jsonl", self.progress.metrics_bytes)
-        self.compiled = self._worth_compiling()
+        parameters = sum(weight.numel() for weight in self.model.parameters())
+        self.compiled = choose_compiling(
+            settings, self.device, parameters, self.progress.total, self.progress.compiled
+        )
         self.progress.compiled = self.compiled
         self.loss = torch.compile(self.objective, dynamic=False) if self.compiled else self.objective
         self._note_computer()
@@ -182,6 +186,7 @@ class Trainer:
             console().print(f"no checkpoint in {self.folder}; starting from the beginning")
             return
         self._checkpoint, self.progress = found
+        require_same(str(self._checkpoint), "newest checkpoint")
         state = read_state(self._checkpoint, self.model, self.optimizers)
         restore_state(state, self.model, self.optimizers, self._checkpoint)
         self.average.restore(state.get("average", {}))
@@ -206,35 +211,15 @@ class Trainer:
             console().print(f"the last bits may differ from those of a run without a stop: {join(changes)}")
         self.progress.identity = replace(self.identity, computed_by=now)
 
-    def _worth_compiling(self) -> bool:
-        """Compiling costs some 30 s and then saves about half the time, so short runs are better without.
-
-        Decided by the work to do, not by a stopwatch, so that a rerun decides alike.
-        """
-        if self.settings.compile == "yes" and not can_compile(self.device):
-            raise UsageError(
-                "training.compile is yes, but there is no C++ compiler (g++); install one, or use auto"
-            )
-        if self.settings.compile != "auto" or not can_compile(self.device):
-            return self.settings.compile == "yes"
-        if self.progress.compiled is not None:
-            return self.progress.compiled
-        if self.progress.total is None:
-            return self.settings.minutes is not None and self.settings.minutes >= 2
-        settings = self.settings
-        tokens = self.progress.total * settings.accumulate * settings.batch_rows * settings.context
-        operations = 6.0 * sum(weight.numel() for weight in self.model.parameters()) * tokens
-        return operations > (1e13 if self.device.type == "cpu" else 1e15)
-
     # --- one step
 
     def _step(self, line: ProgressLine) -> None:
         began = time.monotonic()
         step = self.progress.step
         rate = self._learning_rate_factor(step)
-        loss, learned, tokens = self._accumulate_gradients(step)
-        clip = self.settings.optimizer.clip
-        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)))
+        drawn = self.ahead.take(step)
+        loss, learned, tokens = accumulate_gradients(self.network, self.loss, drawn, self.dtype)
+        norm = clip_gradients(self.model, self.settings.optimizer.clip)
         bad = self.progress.health.judge(loss, norm, self.settings)
         if self.progress.health.must_stop:
             raise self._diverged(str(bad))
@@ -258,29 +243,6 @@ class Trainer:
                 group["lr"] = peak * rate
             optimizer.step()
         self.average.update(step, self.progress.total)
-
-    def _accumulate_gradients(self, step: int) -> tuple[float, int, int]:
-        """Gradients of the mean loss over all micro-batches; returns (mean loss, targets, tokens)."""
-        drawn = self.ahead.take(step)
-        learned, tokens = sum_of_all(
-            sum(batch.learned for batch in drawn), sum(int((batch.segments > 0).sum()) for batch in drawn)
-        )
-        if learned == 0:
-            raise JielongError(
-                f"step {step + 1} has no token to learn; is the loss mask of the data all zero?"
-            )
-        total = 0.0
-        for number, batch in enumerate(drawn, 1):
-            with gradient_sync(self.network, wanted=number == len(drawn)):
-                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                    loss = self.network(
-                        self.loss, batch.tokens, batch.positions, batch.segments, batch.targets
-                    )
-                # The engines average gradients over the processes; the mean is over all learned tokens.
-                torch.autograd.backward(loss / (learned / world_size()))
-            total += loss.item()
-        (total,) = sum_of_all(total)
-        return total / learned, int(learned), int(tokens)
 
     def _draw(self, step: int) -> list[Batch]:
         """All micro-batches of a step."""
@@ -391,14 +353,17 @@ class Trainer:
     # --- the end
 
     def _utilisation(self) -> float | None:
-        """Note how much of the machine's limit the last steps reached."""
+        """Note how much of the machine's limit the last steps reached, of all processes' together."""
         progress = self.progress
-        if progress.seconds < _SECONDS_WORTH_A_PEAK:
+        if not any_process(progress.seconds >= _SECONDS_WORTH_A_PEAK):
             return None
         peak = matmul_peak(self.device, self.dtype)
-        speed = progress.tokens / progress.step / self.pace.seconds_per_step / world_size()
-        mfu = model_flops_utilisation(self.model.config, self.settings.context, speed, peak)
-        self.metrics.write(step=progress.step, mfu=round(mfu, 4), peak_flops=round(peak.flops))
+        (limit,) = sum_of_all(peak.flops)
+        speed = progress.tokens / progress.step / self.pace.seconds_per_step
+        mfu = model_flops_utilisation(
+            self.model.config, self.settings.context, speed, replace(peak, flops=limit)
+        )
+        self.metrics.write(step=progress.step, mfu=round(mfu, 4), peak_flops=round(limit))
         return mfu
 
     def _result(self, bits: float | None) -> TrainingResult:

@@ -1,4 +1,4 @@
-"""What the hardware computes fast: device, precision."""
+"""What the hardware computes fast: device, precision, compiling."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import sys
 import torch
 
 from jielong.core.errors import UsageError
+from jielong.training.settings import TrainingSettings
 
 
 def choose_device(name: str) -> torch.device:
@@ -37,6 +38,34 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+def choose_compiling(
+    settings: TrainingSettings, device: torch.device, parameters: int, total: int | None, before: bool | None
+) -> bool:
+    """Whether to compile: it costs some 30 s and then saves half the time, so short runs are better without.
+
+    Decided by the work to do, not by a stopwatch, so that a rerun decides alike.
+
+    Args:
+        settings: of the run.
+        device: where it runs.
+        parameters: weights of the model.
+        total: steps of the run; None while a time budget has not fixed them.
+        before: what a run that is resumed had decided.
+    """
+    if settings.compile == "yes" and not can_compile(device):
+        raise UsageError(
+            "training.compile is yes, but there is no C++ compiler (g++); install one, or use auto"
+        )
+    if settings.compile != "auto" or not can_compile(device):
+        return settings.compile == "yes"
+    if before is not None:
+        return before
+    if total is None:
+        return settings.minutes is not None and settings.minutes >= 2
+    tokens = total * settings.accumulate * settings.batch_rows * settings.context
+    return 6.0 * parameters * tokens > (1e13 if device.type == "cpu" else 1e15)
 
 
 def can_compile(device: torch.device) -> bool:
