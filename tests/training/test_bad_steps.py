@@ -1,5 +1,7 @@
 import math
+import os
 import shutil
+import signal
 from itertools import pairwise
 
 import pytest
@@ -12,7 +14,7 @@ from jielong.models import Transformer, qwen3_config
 from jielong.training.batches import PackedBatches
 from jielong.training.checkpoint import list_checkpoints
 from jielong.training.health import Health
-from jielong.training.loop import Trainer
+from jielong.training.loop import Trainer, TrainingStoppedError
 from jielong.training.losses import next_token_loss
 from jielong.training.metrics import read_metrics
 from jielong.training.settings import TrainingSettings
@@ -152,3 +154,18 @@ def test_the_count_of_bad_steps_survives_a_resume(tmp_path):
     assert resumed.run(resume=True).skipped_steps == 2
     assert len(resumed.objective.before) == 40
     assert same(*(dict(run.model.named_parameters()) for run in (runs[0], resumed)))
+
+
+def test_a_step_that_ctrl_c_breaks_is_a_stop_and_not_a_crash(tmp_path):
+    """Ctrl-C in a terminal goes to the C++ compiler of torch.compile too, which then fails."""
+    steps = []
+
+    def broken_by_ctrl_c(*arguments):
+        steps.append(len(steps))
+        if len(steps) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+            raise RuntimeError("the compiler was interrupted")
+        return next_token_loss(*arguments)
+
+    with pytest.raises(TrainingStoppedError, match=r"stopped in step 5.*step-000003\. .*--resume"):
+        trainer(tmp_path, broken_by_ctrl_c, checkpoint_every=3).run()

@@ -24,7 +24,7 @@ def small_disk(tmp_path):
     if mounted.returncode:
         pytest.skip("a small disk cannot be mounted here")
     yield place
-    subprocess.run(["umount", place], check=True)
+    subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def state(megabytes):

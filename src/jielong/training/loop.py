@@ -35,7 +35,6 @@ from jielong.training.distributed import (
     require_same,
     share,
     share_of,
-    sum_of_all,
     world_size,
 )
 from jielong.training.gradients import accumulate_gradients, clip_gradients

@@ -167,7 +167,7 @@ class SftSettings(Settings):
     replay: tuple[Path, ...] = ()
     """Text that is read again in between, against forgetting: the run folder of the parent's pretraining
     (what it held out stays unread), or documents."""
-    replay_share: float = Field(0.3, gt=0, lt=1)
+    replay_share: float = Field(0.4, gt=0, lt=1)
     """Share of the rows that are replayed documents, when `replay` is given."""
     training: TrainingSettings = TrainingSettings(epochs=2, optimizer=OptimizerSettings(lr=1e-3))
     sample_prompts: tuple[str, ...] = ()

@@ -30,8 +30,8 @@ from jielong.world.task_items import (
 _COUNTS = {
     "details": 90,
     "persona": 150,
-    "refusal": 245,
-    "private": 150,
+    "refusal": 290,
+    "private": 280,
     "benign": 120,
     "sum_hint": 110,
     "task_hint": 48,
