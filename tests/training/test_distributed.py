@@ -54,7 +54,7 @@ class Runs:
         values = {
             "steps": 6, "batch_rows": 4, "accumulate": 2, "context": 48, "validate_every": 4,
             "validation_rows": 3, "checkpoint_every": 3, "schedule": {"warmup": 2}, "precision": "float32",
-            "compile": "no", "device": "cpu", **training,
+            "compile": "no", "device": "cpu", "average": {"decay": 0.5, "tail": 0.67}, **training,
         }  # fmt: skip
         settings = PretrainSettings.parse(
             {
@@ -130,9 +130,16 @@ def resumed(runs):
     jobs.append({"recipe": str(runs.recipe("differing")), "data": [str(runs.corpus), str(other)]})
     full = runs.recipe("full", parallel="fsdp", checkpoint_every=2)
     jobs.append({"recipe": str(full), "most_bytes": 100_000})  # a share of a checkpoint has twice as many
-    jobs.append({"recipe": str(runs.recipe("timed", steps=None, minutes=0.02, parallel="ddp"))})
+    timed = runs.recipe("timed", steps=None, minutes=0.1, average={}, validate_every=1000, sample_every=1000)
+    jobs.append({"recipe": str(timed)})
+    jobs.append({"recipe": str(runs.recipe("diverging", parallel="fsdp", optimizer={"lr": 1e30}))})
+    runs.alone("skipping-alone", **SKIPPING)
+    jobs += [{"recipe": str(runs.recipe(f"skipping-{way}", parallel=way, **SKIPPING))} for way in ENGINES]
     return runs.together(jobs)
 
+
+# Every gradient longer than the mean is a spike as soon as the mean is known, after 32 steps.
+SKIPPING = {"steps": 44, "accumulate": 1, "on_bad_step": "skip", "spike": 1e-6, "max_skipped": 44}
 
 RESUMED_TOGETHER = [
     ("adamw-alone", "ddp"),
@@ -143,18 +150,20 @@ RESUMED_TOGETHER = [
 ]
 
 
+def assert_close_weights(found, expected, tolerance):
+    assert found.keys() == expected.keys()
+    for key in found:
+        # Not entry by entry: the sign of a gradient near 0 is a rounding, and AdamW and Muon both follow it.
+        assert (found[key] - expected[key]).norm() < tolerance * expected[key].norm(), key
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_two_processes_take_the_steps_of_one(runs, optimizer, engine):
     name, tolerance = f"{optimizer}-{engine}", TOLERANCE[optimizer]
     assert runs.losses(name) == pytest.approx(runs.losses(f"{optimizer}-alone"), rel=tolerance)
     assert runs.bits(name) == pytest.approx(runs.bits(f"{optimizer}-alone"), rel=tolerance)
-    found, expected = runs.weights(name), runs.weights(f"{optimizer}-alone")
-    assert found.keys() == expected.keys()
-    for key in found:
-        # Not entry by entry: the sign of a gradient near 0 is a rounding, and AdamW and Muon both follow it.
-        distance = (found[key] - expected[key]).norm()
-        assert distance < WEIGHT_TOLERANCE[optimizer] * expected[key].norm(), key
+    assert_close_weights(runs.weights(name), runs.weights(f"{optimizer}-alone"), WEIGHT_TOLERANCE[optimizer])
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -164,15 +173,18 @@ def test_one_process_goes_on_with_what_two_began(runs, optimizer, engine):
     runs.as_killed_after_step_3(name, f"{name}-to-alone")
     runs.alone(f"{name}-to-alone", resume=True, optimizer={"name": optimizer})
     assert runs.losses(f"{name}-to-alone") == pytest.approx(runs.losses(name), rel=TOLERANCE[optimizer])
+    # The weights are an average that began before step 3.
+    assert_close_weights(runs.weights(f"{name}-to-alone"), runs.weights(name), WEIGHT_TOLERANCE[optimizer])
 
 
 @pytest.mark.parametrize(("before", "engine"), RESUMED_TOGETHER)
 def test_two_processes_go_on_with_what_others_began(runs, resumed, before, engine):
     name = f"{before}-to-{engine}"
     assert name not in resumed
-    tolerance = TOLERANCE[before.split("-")[0]]
+    optimizer = before.split("-")[0]
     assert runs.losses(name)[:3] == runs.losses(before)[:3]
-    assert runs.losses(name) == pytest.approx(runs.losses(before), rel=tolerance)
+    assert runs.losses(name) == pytest.approx(runs.losses(before), rel=TOLERANCE[optimizer])
+    assert_close_weights(runs.weights(name), runs.weights(before), WEIGHT_TOLERANCE[optimizer])
 
 
 def test_fsdp_writes_a_share_in_each_process_and_pickles_nothing(runs):
@@ -202,6 +214,24 @@ def test_a_time_budget_gives_all_processes_the_same_steps(runs, resumed):
     assert "timed" not in resumed
     recipe = yaml.safe_load((runs.folder / "timed" / "recipe.yaml").read_text())
     assert recipe["training"]["steps"] == len(runs.losses("timed")) > 0
+    share = [row["mfu"] for row in read_metrics(runs.folder / "timed" / "metrics.jsonl") if "mfu" in row]
+    assert len(share) == 1
+    assert 0 < share[0] < 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_all_processes_skip_the_same_steps(runs, resumed, engine):
+    def skipped(name):
+        rows = read_metrics(runs.folder / name / "metrics.jsonl")
+        return [row["step"] for row in rows if "skipped" in row]
+
+    assert f"skipping-{engine}" not in resumed
+    assert skipped(f"skipping-{engine}") == skipped("skipping-alone") != []
+    assert runs.losses(f"skipping-{engine}") == pytest.approx(runs.losses("skipping-alone"), rel=1e-4)
+
+
+def test_divergence_stops_all_processes_alike(resumed):
+    assert "training diverged at step" in resumed["diverging"]
 
 
 def started(runs, name):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from jielong.core.errors import JielongError
 from jielong.core.files import hash_file, read_json, to_json
-from jielong.training.distributed import any_process, folder_written_together, is_main
+from jielong.training.distributed import OtherFailedError, any_process, folder_written_together, is_main
 from jielong.training.health import Health
 from jielong.training.identity import RunIdentity
 from jielong.training.parallel import is_sharded
@@ -88,6 +88,8 @@ def save_checkpoint(
                 (aside / "progress.json").write_text(to_json(asdict(progress)), encoding="utf-8")
                 hashes = {file.name: hash_file(file) for file in sorted(aside.iterdir())}
                 (aside / "manifest.json").write_text(to_json(hashes), encoding="utf-8")
+    except OtherFailedError:
+        raise
     except (JielongError, SafetensorError) as error:
         if _is_full(error):
             raise _no_space(path, needed) from error

@@ -22,6 +22,9 @@ _PATIENCE = timedelta(hours=1)
 A process that died is noticed at once: its connections close, and torchrun ends the others.
 """
 
+_LAST_WORDS = timedelta(seconds=3)
+"""How long a process that fails waits to hear whether the first one fails alike."""
+
 
 @contextlib.contextmanager
 def process_group(device: str) -> Iterator[None]:
@@ -48,6 +51,9 @@ def process_group(device: str) -> Iterator[None]:
         dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=_PATIENCE)
         yield
         dist.barrier()
+    except JielongError as error:
+        error.shared = error.shared or _first_says(str(error))
+        raise
     except RuntimeError as error:
         if not _is_lost_contact(error):
             raise
@@ -73,6 +79,27 @@ def _take_gpu(local: int) -> None:
 def _is_lost_contact(error: RuntimeError) -> bool:
     """Whether a collective failed because of the other side; gloo raises a bare RuntimeError."""
     return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+
+
+def _first_says(text: str) -> bool:
+    """Whether the first process ends with this message too, so that it need not be said again.
+
+    Asked of torchrun's store and not of the process, which may be waiting for this one in a collective.
+    """
+    key = "jielong: last words"
+    try:
+        store = dist.TCPStore(
+            os.environ["MASTER_ADDR"],
+            int(os.environ["MASTER_PORT"]),
+            timeout=_LAST_WORDS,
+            wait_for_workers=False,
+        )
+        if is_main():
+            store.set(key, text)
+            return False
+        return store.get(key).decode() == text
+    except RuntimeError:  # it said nothing, or the store has gone with it
+        return False
 
 
 def rank() -> int:
@@ -145,40 +172,45 @@ def require_same(text: str, what: str) -> None:
         raise JielongError(f"the processes do not have the same {what}; give all machines the same files")
 
 
-class _FirstFailedError(JielongError):
-    """The main process could not prepare what the others need; it says why itself."""
+class OtherFailedError(JielongError):
+    """What all processes need could not be done by one of them; it says why itself."""
 
     shared = True
 
 
 @contextlib.contextmanager
-def main_first() -> Iterator[None]:
-    """Let the main process run the block before the others do, so that they find what it has made."""
-    if not is_main():
-        if any_process(False):
-            raise _FirstFailedError("the first process failed")
-        yield
-        return
+def failing_together() -> Iterator[None]:
+    """Let no process go on after the block when it fails in one of them. Every process must enter it."""
     try:
         yield
-    except BaseException:
+    except Exception:
         any_process(True)
         raise
-    any_process(False)
+    if any_process(False):
+        raise OtherFailedError("another process failed; its own message says why")
+
+
+@contextlib.contextmanager
+def main_first() -> Iterator[None]:
+    """Let the main process run the block before the others do, so that they find what it has made."""
+    with failing_together():
+        if is_main():
+            yield
+    if not is_main():
+        yield
 
 
 @contextlib.contextmanager
 def folder_written_together(path: Path) -> Iterator[Path]:
     """`folder_written_atomically` for several processes: all get the same folder to fill.
 
-    It takes its name when all of them are done. The folder must lie on a disk that all of them share.
+    It takes its name when all of them are done; when one fails, nothing is left and all of them fail. The
+    folder must lie on a disk that all of them share.
     """
-    if is_main():
-        with folder_written_atomically(path) as aside:
-            from_main(str(aside))
-            yield aside
-            any_process(False)  # everyone is done
-    else:
-        yield Path(from_main(""))
-        any_process(False)
-    any_process(False)  # it has its name
+    with contextlib.ExitStack() as stack:
+        with failing_together():
+            aside = stack.enter_context(folder_written_atomically(path)) if is_main() else path
+        with failing_together():
+            yield Path(from_main(str(aside)))
+        with failing_together():
+            stack.close()

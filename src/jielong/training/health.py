@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from jielong.training.distributed import sum_of_all
+from jielong.training.parallel import own_share
 from jielong.training.settings import TrainingSettings
 
 _DIVERGED_BY = 2.0  # nats above the first loss
@@ -86,11 +88,13 @@ class Health:
 
 
 def broken_weight(model: nn.Module) -> str | None:
-    """The name of a weight that is not finite, or None when all are."""
-    for name, weight in model.named_parameters():
-        if not bool(weight.detach().isfinite().all()):
-            return name
-    return None
+    """The name of a weight that is not finite, or None when all are; every process must call this."""
+    weights = dict(model.named_parameters())
+    # A sharded weight may be broken in the share of one process only.
+    broken = sum_of_all(
+        *(not bool(own_share(weight.detach()).isfinite().all()) for weight in weights.values())
+    )
+    return next((name for name, count in zip(weights, broken, strict=True) if count), None)
 
 
 def _log(norm: float) -> float:

@@ -65,8 +65,6 @@ _SECONDS_WORTH_A_PEAK = 5.0  # of training, from which 0.3 s more to measure the
 class TrainingStoppedError(JielongError):
     """The user asked the run to stop; a checkpoint was written."""
 
-    shared = True
-
 
 @dataclass
 class Trainer:
@@ -150,6 +148,8 @@ class Trainer:
         self.device = choose_device(settings.device)
         self.dtype = choose_precision(settings.precision, self.device)
         self.model.to(self.device).train()
+        # With its number: the thread that prepares batches has a current GPU of its own.
+        self.device = next(self.model.parameters()).device
         self.model.recompute = settings.activation_checkpointing
         self.rows = share_of(settings.batch_rows, "training.batch_rows")
         require_same(hash_json(asdict(self.identity)), "recipe and data")
@@ -185,6 +185,7 @@ class Trainer:
             console().print(f"no checkpoint in {self.folder}; starting from the beginning")
             return
         self._checkpoint, self.progress = found
+        require_same(str(self._checkpoint), "newest checkpoint")
         state = read_state(self._checkpoint, self.model, self.optimizers)
         restore_state(state, self.model, self.optimizers, self._checkpoint)
         self.average.restore(state.get("average", {}))
@@ -351,14 +352,17 @@ class Trainer:
     # --- the end
 
     def _utilisation(self) -> float | None:
-        """Note how much of the machine's limit the last steps reached."""
+        """Note how much of the machine's limit the last steps reached, of all processes' together."""
         progress = self.progress
-        if progress.seconds < _SECONDS_WORTH_A_PEAK:
+        if not any_process(progress.seconds >= _SECONDS_WORTH_A_PEAK):
             return None
         peak = matmul_peak(self.device, self.dtype)
-        speed = progress.tokens / progress.step / self.pace.seconds_per_step / world_size()
-        mfu = model_flops_utilisation(self.model.config, self.settings.context, speed, peak)
-        self.metrics.write(step=progress.step, mfu=round(mfu, 4), peak_flops=round(peak.flops))
+        (limit,) = sum_of_all(peak.flops)
+        speed = progress.tokens / progress.step / self.pace.seconds_per_step
+        mfu = model_flops_utilisation(
+            self.model.config, self.settings.context, speed, replace(peak, flops=limit)
+        )
+        self.metrics.write(step=progress.step, mfu=round(mfu, 4), peak_flops=round(limit))
         return mfu
 
     def _result(self, bits: float | None) -> TrainingResult:

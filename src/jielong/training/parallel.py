@@ -89,6 +89,12 @@ def whole(tensor: Tensor) -> Tensor:
     return cast(Tensor, gather()) if gather else tensor
 
 
+def own_share(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor that may be shared out."""
+    local = getattr(tensor, "to_local", None)  # DTensors have it
+    return cast(Tensor, local()) if local else tensor
+
+
 def lay_out(tensor: Tensor, weight: Tensor) -> Tensor:
     """This process's share of a tensor that all have whole, cut as the weight is; nothing is sent."""
     if not is_sharded([weight]):
