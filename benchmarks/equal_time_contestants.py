@@ -115,10 +115,10 @@ class Clock:
     def rate(self) -> float:
         """Share of the peak rate now."""
         if self.steps == 0:
-            return WARM_UP
+            return 0.01
         spent = time.monotonic() - self._began - self.first
         share = min(1.0, spent / max(1e-9, self._seconds - self.first))
-        return min(max(WARM_UP, share) / WARM_UP if share < WARM_UP else 1.0, cosine(share))
+        return min(share / WARM_UP, cosine(share))
 
 
 def cosine(share: float) -> float:

@@ -20,7 +20,7 @@ import yaml
 
 from benchmarks.isoflop_plot import draw
 from benchmarks.real_text import Material, add_options, prepare
-from jielong.core.files import write_atomically
+from jielong.core.files import read_jsonl, to_jsonl, write_atomically
 from jielong.models import Transformer, count_parameters, flops_per_token, qwen3_config
 from jielong.training.law_fit import LawFit, Run, fit_law
 
@@ -55,8 +55,8 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="factor of all budgets, for a trial")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--draws", type=int, default=300, help="bootstrap samples")
-    parser.add_argument("--law", type=Path, default=LAW)
-    parser.add_argument("--plot", type=Path, default=PLOT)
+    parser.add_argument("--law", type=Path, help="where to write the fit; a trial's goes to its work folder")
+    parser.add_argument("--plot", type=Path, help="where to write the plot; likewise")
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     material = Material(options.out / "text")
@@ -72,10 +72,13 @@ def main() -> None:
         source=f"{len(results)} runs of benchmarks/isoflop.py",
         draws=options.draws,
     )
-    options.law.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.law, law_yaml(fit, results))
-    write_atomically(options.plot, draw(results, fit.law))
-    print(f"wrote {options.law} and {options.plot}")
+    trial = options.scale != 1.0
+    law = options.law or (options.out / LAW.name if trial else LAW)
+    plot = options.plot or (options.out / PLOT.name if trial else PLOT)
+    law.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(law, law_yaml(fit, results))
+    write_atomically(plot, draw(results, fit.law))
+    print(f"wrote {law} and {plot}")
     print(json.dumps(summary(fit, results)))
 
 
@@ -99,8 +102,7 @@ def run_missing(options: argparse.Namespace) -> None:
         ]  # fmt: skip
         answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         row = json.loads(answer.splitlines()[-1])
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        write_atomically(path, to_jsonl([*read_results(path), row]))
         print(f"  {row['tokens']:,} tokens, {row['bits_per_byte']:.4f} bits/byte, {row['seconds']:.0f} s")
 
 
@@ -110,11 +112,8 @@ def key_of(row: dict[str, Any]) -> str:
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """The finished runs; a last line that a kill cut short is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    """The finished runs."""
+    return read_jsonl(path) if path.exists() else []
 
 
 def train(job: dict[str, Any], material: Material, threads: int) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def draw(results: Sequence[dict[str, Any]], law: ScalingLaw) -> str:
             f'<text x="{WIDTH - RIGHT + 8}" y="{max(TOP, end[1]) + 4:.1f}" style="fill:{colour}">'
             f"{flops:.3g} FLOPs</text>"
         )
-        optima.append(min(curve, key=lambda point: point[1]))
+        best = min(curve, key=lambda point: point[1])
+        optima += [best] if best not in (curve[0], curve[-1]) else []  # at an end it lies outside
     joined = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in optima)
     parts.append(f'<polyline class="best" points="{joined}"/>')
     return _svg(parts, law, len(results))

@@ -69,9 +69,9 @@ class Worker:
 
     @classmethod
     def start(cls, name: str, command: Sequence[str]) -> Self:
-        """Start `python -m ...`; what it prints beside its turns is dropped."""
+        """Start Python with these arguments; what it prints beside its turns is dropped."""
         process = subprocess.Popen(
-            [sys.executable, "-m", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         return cls(name, process)
 

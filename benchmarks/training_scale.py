@@ -62,7 +62,14 @@ def work(point: dict[str, Any], eager: bool) -> None:
 
 def measure(options: argparse.Namespace, series: str, point: dict[str, Any], peak: float) -> dict[str, Any]:
     """Speed and memory of one point."""
-    command = ["benchmarks.training_scale", "--worker", json.dumps(point), "--threads", str(options.threads)]
+    command = [
+        "-m",
+        "benchmarks.training_scale",
+        "--worker",
+        json.dumps(point),
+        "--threads",
+        str(options.threads),
+    ]
     worker = Worker.start(series, [*command, "--eager"] if options.eager else command)
     try:
         worker.turn(1)

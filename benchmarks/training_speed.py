@@ -77,13 +77,13 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
         f"--{name}={getattr(options, name)}"
         for name in ("width", "layers", "vocab", "context", "rows", "threads")
     ]
-    workers = [
-        Worker.start(name, ["benchmarks.training_speed", "--worker", name, *shape]) for name in options.only
-    ]
+    workers: list[Worker] = []
     try:
-        for worker in workers:
-            taken = worker.turn(2)
-            print(f"{worker.name} is ready ({taken['seconds'] / 2:.2f} s a step)", flush=True)
+        for name in options.only:
+            # One after the other: two that compile the same code at once trip over each other's files.
+            workers.append(Worker.start(name, ["-m", "benchmarks.training_speed", "--worker", name, *shape]))
+            taken = workers[-1].turn(2)
+            print(f"{name} is ready ({taken['seconds'] / 2:.2f} s a step)", flush=True)
         turns: dict[str, list[dict[str, Any]]] = {name: [] for name in options.only}
         peaks = []
         for number in range(options.rounds):
