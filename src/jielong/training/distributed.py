@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from jielong.core.errors import JielongError, UsageError
 from jielong.core.files import folder_written_atomically
@@ -52,7 +53,7 @@ def process_group(device: str) -> Iterator[None]:
         yield
         dist.barrier()
     except JielongError as error:
-        error.shared = error.shared or _first_says(str(error))
+        error.shared = _first_says(str(error)) or error.shared
         raise
     except RuntimeError as error:
         if not _is_lost_contact(error):
@@ -88,12 +89,8 @@ def _first_says(text: str) -> bool:
     """
     key = "jielong: last words"
     try:
-        store = dist.TCPStore(
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            timeout=_LAST_WORDS,
-            wait_for_workers=False,
-        )
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(address, port, timeout=_LAST_WORDS, wait_for_workers=False)
         if is_main():
             store.set(key, text)
             return False

@@ -35,6 +35,7 @@ from jielong.training.distributed import (
     require_same,
     share,
     share_of,
+    sum_of_all,
     world_size,
 )
 from jielong.training.gradients import accumulate_gradients, clip_gradients
