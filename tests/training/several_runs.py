@@ -5,29 +5,50 @@ Starting processes takes longer than these runs do, so runs share them.
 
 import json
 import resource
+import shutil
 import sys
 from pathlib import Path
 
 import torch
 
 from jielong.core.errors import JielongError
-from jielong.training.distributed import is_main, process_group, rank
+from jielong.training.distributed import is_main, main_first, process_group, rank
 from jielong.training.pretrain import run_pretraining
 from jielong.training.settings import PretrainSettings
 
-torch.set_num_threads(1)
-errors = {}
-with process_group("cpu"):
-    for job in json.loads(Path(sys.argv[1]).read_text()):
-        settings = PretrainSettings.load(Path(job["recipe"]))
-        if "data" in job:  # one file for each process
-            settings = settings.model_copy(update={"data": (Path(job["data"][rank()]),)})
-        most = job.get("most_bytes", resource.RLIM_INFINITY)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
-        try:
-            run_pretraining(settings, resume=job.get("resume", False), quiet=True)
-        except JielongError as error:
-            errors[settings.out.name] = str(error)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    if is_main():
-        Path(sys.argv[1]).with_suffix(".errors").write_text(json.dumps(errors))
+
+def copy_as_killed_after_step_3(run, copy):
+    """A copy of a run as a kill would have left it soon after its checkpoint of step 3."""
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "model")
+    for other in (copy / "checkpoints").iterdir():
+        if other.name != "step-000003":
+            shutil.rmtree(other)
+
+
+def run(job):
+    settings = PretrainSettings.load(Path(job["recipe"]))
+    if "data" in job:  # one file for each process
+        settings = settings.model_copy(update={"data": (Path(job["data"][rank()]),)})
+    if "goes_on_with" in job:
+        with main_first():
+            if is_main():
+                copy_as_killed_after_step_3(settings.out.with_name(job["goes_on_with"]), settings.out)
+    most = job.get("most_bytes", resource.RLIM_INFINITY)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+    try:
+        run_pretraining(settings, resume="goes_on_with" in job, quiet=True)
+        return {}
+    except JielongError as error:
+        return {settings.out.name: str(error)}
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    errors = {}
+    with process_group("cpu"):
+        for job in json.loads(Path(sys.argv[1]).read_text()):
+            errors |= run(job)
+        Path(sys.argv[1]).with_suffix(f".errors-{rank()}").write_text(json.dumps(errors))
