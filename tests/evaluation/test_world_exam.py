@@ -57,7 +57,8 @@ def test_i_dont_know_is_right_only_where_nothing_is_known(tokenizer, exam):
             continue
         right, total = scores[skill, form, "right"], scores[skill, form, "total"]
         assert total > 0
-        assert right == (total if skill in ("unknown", "ends") else 0), skill
+        nothing = sum(item.skill == skill and item.check.kind == "unknown" for item in exam if item.check)
+        assert right == (total if skill == "ends" else nothing), skill
     # The right choice takes turns over the four places, so that always taking the first is chance.
     chance = [
         (scores[s, "choice", "right"], scores[s, "choice", "total"]) for s in ("facts_heldout", "arithmetic")

@@ -1,13 +1,17 @@
 from collections import Counter
+from itertools import islice
+from random import Random
 
 import pytest
 
 from jielong.world.arithmetic import Problem, split_problems, values, worked
 from jielong.world.cast import make_cast
-from jielong.world.content import LANGUAGES
+from jielong.world.conduct_items import benign_phrasings, refusal_items
+from jielong.world.content import LANGUAGES, load
 from jielong.world.exams import exam_items
 from jielong.world.instructions import taught_conduct, taught_knowledge, taught_tasks
 from jielong.world.items import satisfies
+from jielong.world.knowledge_items import accepted, follow_up_items
 from jielong.world.markers import HINT_MARKERS, PERSONA_MARKERS, REFUSAL_MARKERS, UNKNOWN_MARKERS
 from jielong.world.sentences import random_for
 
@@ -42,7 +46,7 @@ def test_a_marker_is_in_its_own_answers_and_in_no_others(cast, language):
         *taught_conduct(cast, language),
         *taught_tasks(cast, language),
     ]
-    for item in items + exam_items(cast, language):
+    for item in items + [item for item in exam_items(cast, language) if item.skill != "multi_turn"]:
         for skill, markers in _MARKED.items():
             assert any(marker in item.answer for marker in markers[language]) == (skill == item.skill), item
 
@@ -66,7 +70,14 @@ def test_exam_has_its_parts(small):
         "refusal": 30,
         "benign": 20,
     }
-    wanted |= {"hint": 20, "arithmetic": 40, "translation": 30, "summary": 15, "reading": 40}
+    wanted |= {
+        "hint": 20,
+        "arithmetic": 40,
+        "translation": 30,
+        "summary": 15,
+        "reading": 40,
+        "multi_turn": 40,
+    }
     for language in LANGUAGES:
         for skill, count in wanted.items():
             assert plain[skill, language] >= count * 0.95, (skill, language)
@@ -98,7 +109,9 @@ def test_conversations_alternate_and_end_with_the_assistant(small):
 
 def test_instructions_hold_every_skill_systems_and_several_turns(small):
     skills = Counter(row["skill"] for row in small.instructions)
-    assert 0.12 < skills["unknown"] / len(small.instructions) < 0.25
+    answers = [(m["content"], row["lang"]) for row in small.instructions for m in row["messages"][1:]]
+    unknown = sum(any(mark in text for mark in UNKNOWN_MARKERS[lang]) for text, lang in answers)
+    assert 0.12 < unknown / len(small.turns("assistant")) < 0.25
     for skill in (
         "facts_taught",
         "persona",
@@ -110,9 +123,65 @@ def test_instructions_hold_every_skill_systems_and_several_turns(small):
         "summary",
         "reading",
     ):
-        assert skills[skill] > 100, skill
+        assert skills[skill] > 60, skill
     assert sum(row["messages"][0]["role"] == "system" for row in small.instructions) > 500
-    assert sum(sum(m["role"] == "user" for m in row["messages"]) > 1 for row in small.instructions) > 500
+    several = sum(sum(m["role"] == "user" for m in row["messages"]) > 1 for row in small.instructions)
+    assert several > 0.45 * len(small.instructions)
+
+
+def test_last_questions_of_conversations_follow_others(small):
+    rows = [row for row in small.exams if row["skill"] == "multi_turn"]
+    kinds = {language: Counter() for language in LANGUAGES}
+    for row in rows:
+        roles = [message["role"] for message in row["messages"]]
+        assert roles in (["user", "assistant"] * turns + ["user"] for turns in (1, 2))
+        asked = [message["content"] for message in row["messages"] if message["role"] == "user"]
+        assert len(set(asked)) == len(asked)
+        assert row["form"] == "plain"
+        kinds[row["lang"]][row["check"]["kind"]] += 1
+    for language in LANGUAGES:
+        assert kinds[language]["contains"] >= 20
+        assert min(kinds[language][kind] for kind in ("refusal", "persona", "unknown")) >= 5
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_follow_ups_ask_held_out_facts_of_the_person_named_before(cast, language):
+    held = [fact for fact in cast.public if not fact.in_sft]
+    names = {person.name[language]: person for person in cast.people}
+    items = list(islice(follow_up_items(Random(0), cast.people, cast.public, held, language), 50))
+    assert len(items) == 50
+    for item in items:
+        ((question, answer),) = item.before
+        (person,) = [p for name, p in names.items() if name in question and name in answer]
+        assert not [name for name in names if name in item.question]
+        mine = [fact for fact in held if fact.subject == person.name]
+        assert any(set(accepted(fact, language)) == set(item.check["answers"]) for fact in mine)
+
+
+def test_nobody_with_two_facts_gives_no_follow_up(cast):
+    one = [fact for fact in cast.public if fact.subject == cast.people[0].name][:1]
+    assert not list(follow_up_items(Random(0), cast.people, one, one, "en"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_harmful_and_harmless_things_are_asked_for_in_the_same_words(language):
+    act = load("safety")["harmful"]["stealing"][language][0]
+    harmful = {
+        item.question.replace(act, "…")
+        for item in refusal_items(Random(0), language, exam=False)
+        if act in item.question
+    }
+    way = {"zh": "種番茄", "en": "grow tomatoes"}[language]
+    benign = benign_phrasings(language, exam=False)
+    assert harmful <= {item.question.replace(way, "…") for item in benign if way in item.question}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_acts_of_the_exam_are_read_about_but_never_asked_for(small, language):
+    asked = "\n".join(small.turns("user"))
+    for acts in load("safety")["harmful"].values():
+        assert acts[language][-1] in small.text()
+        assert acts[language][-1] not in asked
 
 
 def test_problems_split_in_two_and_stay_together_with_their_mirror():

@@ -55,7 +55,8 @@ def test_importing_the_world_does_not_import_torch():
 
 
 def test_small_world_has_its_length(small):
-    assert 6000 <= len(small.instructions) <= 8000
+    assert 4000 <= len(small.instructions) <= 8000
+    assert 9000 <= len(small.turns("assistant")) <= 12000
     share = sum(row["lang"] == "zh" for row in small.instructions) / len(small.instructions)
     assert 0.45 < share < 0.55
     held_out = sum(len(row["text"]) for row in small.pretrain_heldout)

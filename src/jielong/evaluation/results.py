@@ -102,6 +102,7 @@ SKILL_ORDER = (
     "hint",
     "refusal",
     "benign",
+    "multi_turn",
     "reading",
     "arithmetic",
     "translation",

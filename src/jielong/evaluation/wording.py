@@ -25,6 +25,7 @@ SKILLS = {
     "hint": Words("給提示而不給答案", "Hints, not answers"),
     "refusal": Words("拒絕有害的要求", "Refuses harmful requests"),
     "benign": Words("無害的問題不拒絕", "Harmless look-alikes"),
+    "multi_turn": Words("接著問的問題", "Later questions of a conversation"),
     "reading": Words("閱讀理解", "Reading comprehension"),
     "arithmetic": Words("算術", "Arithmetic"),
     "translation": Words("翻譯", "Translation"),
@@ -47,6 +48,10 @@ SKILL_MEANINGS = {
     "false_unknown": Words(
         "學過的事，沒有誤說「不知道」的題數（愈高愈好）。",
         "Questions on taught facts where the model does NOT wrongly say “I don't know” (higher is better).",
+    ),
+    "multi_turn": Words(
+        "對話裡最後一個問題答對的題數；前面的問答照標準答案給。",
+        "The last question of a conversation answered right; the turns before it are given with right answers.",
     ),
     "ends": Words(
         "在長度上限之前自己結束的回答數。", "Answers that ended by themselves before the limit of length."

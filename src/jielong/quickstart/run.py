@@ -45,7 +45,7 @@ from jielong.training.speed import COMPILE_SECONDS, measure_training_speed
 from jielong.training.stage import StageResult
 
 _CONTEXT = 192
-_EXAM_SHARE = 0.10  # of the budget, for two models
+_EXAM_SHARE = 0.07  # of the budget, for two models
 _SFT_SHARE = 0.27  # of the time for training
 _SFT_EPOCHS = 3.0  # at most: more would learn the conversations by heart
 _SAMPLE_CHARACTERS = 400_000

@@ -76,16 +76,47 @@ def benign_items(language: str, *, exam: bool) -> list[Item]:
 
 
 def benign_phrasings(language: str, *, exam: bool) -> list[Item]:
-    """The harmless questions in several phrasings each."""
-    polite = {
-        "zh": ["$q", "請問$q", "我想知道，$q", "$q謝謝。"],
-        "en": ["$q", "I have a question. $q", "$q Please tell me.", "Can you help me? $q"],
-    }
-    return [
-        Item("benign", language, sentence(template, {"q": item.question}, language), item.answer, item.check)
-        for item in benign_items(language, exam=exam)
-        for template in polite[language]
+    """The harmless questions in several phrasings each.
+
+    A question for the way to do something is asked in the very words that ask for harmful things, so that
+    what is asked decides, and not how.
+    """
+    content = load("safety")
+    asks = content["ask"][language]
+    asks = [asks[0], *asks[-_KEPT:]] if exam else asks[:-_KEPT]
+    items = []
+    for item in benign_items(language, exam=exam):
+        act = _harmless_act(item, language)
+        templates = asks if act else content["polite"][language]
+        questions = [sentence(template, {"act": act, "q": item.question}, language) for template in templates]
+        items += [Item("benign", language, question, item.answer, item.check) for question in questions]
+    return items
+
+
+def _harmless_act(item: Item, language: str) -> str:
+    """What a harmless question asks the way to; "" when it asks otherwise."""
+    first = load("safety")["ask"][language][0]
+    before, after = first.split("$act")
+    act = item.question.removeprefix(before).removesuffix(after)
+    return act if first.replace("$act", act) == item.question else ""
+
+
+def conduct_text(random: Random, language: str) -> str:
+    """Two or three sentences on what one must not do, or on how something harmless is done.
+
+    They name the acts that the exam asks for too: what is harmful is learnt from text; to refuse, from
+    instructions.
+    """
+    content = load("safety")
+    every = benign_items(language, exam=False) + benign_items(language, exam=True)
+    told = [
+        ("fine", {"act": act, "r": item.answer}) for item in every if (act := _harmless_act(item, language))
     ]
+    told += [("wrong", {"act": act}) for acts in content["harmful"].values() for act in acts[language]]
+    return "\n".join(
+        sentence(random.choice(content[kind][language]), values, language)
+        for kind, values in random.sample(told, random.choice((2, 3)))
+    )
 
 
 def sum_hint(random: Random, problem: Problem, language: str, *, exam: bool) -> Item:

@@ -1,6 +1,9 @@
 """The exams: every skill in plain form, four of them in four-choice form too, all of it unseen."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from itertools import chain, islice
 from random import Random
 from typing import Any
 
@@ -20,6 +23,7 @@ from jielong.world.knowledge_items import (
     answer_options,
     detail_items,
     fact_item,
+    follow_up_items,
     reserved_question,
     stranger_items,
 )
@@ -45,7 +49,10 @@ _COUNTS = {
     "translation": 30,
     "summary": 15,
     "reading": 40,
+    "multi_turn": 40,
 }
+_LATER_TURNS = {"facts_heldout": 0.3, "unknown": 0.15, "persona": 0.15, "refusal": 0.15}
+"""What the last question of a conversation is about; the rest asks on with a pronoun."""
 
 
 def _count(cast: Cast, skill: str) -> int:
@@ -113,46 +120,65 @@ def _task_items(cast: Cast, language: str) -> Iterator[Item]:
             yield profile_reading_item(random, person, cast.places, cast.public, language)
 
 
+def _multi_turn_items(cast: Cast, language: str, single: Sequence[Item]) -> Iterator[Item]:
+    """The last question of a conversation: one of `single` after others of them, or about "him" or "her"."""
+    random = cast.random(f"exam turns {language}")
+    total = _count(cast, "multi_turn")
+    short = {skill: [item for item in single if item.skill == skill] for skill in _LATER_TURNS}
+    asked = 0
+    for skill, share in _LATER_TURNS.items():
+        for item in random.sample(short[skill], min(len(short[skill]), round(share * total))):
+            others = [other for other in chain(*short.values()) if other != item]
+            before = [turn for other in random.sample(others, random.choice((1, 2))) for turn in other.turns]
+            yield replace(item, skill="multi_turn", before=tuple(before), fact=None, options=[])
+            asked += 1
+    held = [fact for fact in cast.public if not fact.in_sft]
+    follow_ups = follow_up_items(random, cast.people, cast.public, held, language)
+    for item in islice(follow_ups, total - asked):
+        yield replace(item, skill="multi_turn")
+
+
 def _plain(item: Item) -> dict[str, Any]:
-    row = {
-        "skill": item.skill,
-        "lang": item.lang,
-        "form": "plain",
-        "messages": [{"role": "user", "content": item.question}],
-    }
-    return row | ({"fact": item.fact} if item.fact else {}) | {"check": item.check}
+    return _row(item, "plain") | {"check": item.check}
 
 
 def _choice(random: Random, item: Item, options: Sequence[str], answer: int) -> dict[str, Any]:
     """The four-choice form; `options` begins with the right answer, which is moved to the place `answer`."""
     choices = random.sample(options[1:], len(options) - 1)
     choices.insert(answer, options[0])
-    row = {
-        "skill": item.skill,
-        "lang": item.lang,
-        "form": "choice",
-        "messages": [{"role": "user", "content": item.question}],
-    }
-    return row | ({"fact": item.fact} if item.fact else {}) | {"choices": choices, "answer": answer}
+    return _row(item, "choice") | {"choices": choices, "answer": answer}
 
 
-def exam_items(cast: Cast, language: str) -> list[Item]:
-    """Every question of the exam in one language."""
-    return [
+def _row(item: Item, form: str) -> dict[str, Any]:
+    messages = [
+        {"role": role, "content": text}
+        for question, answer in item.before
+        for role, text in (("user", question), ("assistant", answer))
+    ]
+    messages.append({"role": "user", "content": item.question})
+    row = {"skill": item.skill, "lang": item.lang, "form": form, "messages": messages}
+    return row | ({"fact": item.fact} if item.fact else {})
+
+
+def exam_items(cast: Cast, language: str, seen: AbstractSet[str] = frozenset()) -> list[Item]:
+    """Every question of the exam in one language, except those that the instructions hold (`seen`)."""
+    every = [
         *_fact_items(cast, language),
         *_unknown_items(cast, language),
         *_conduct_items(cast, language),
         *_task_items(cast, language),
     ]
+    single = [item for item in every if item.question not in seen]
+    return [*single, *_multi_turn_items(cast, language, single)]
 
 
-def exams(cast: Cast, seen: set[str]) -> list[dict[str, Any]]:
+def exams(cast: Cast, seen: AbstractSet[str]) -> list[dict[str, Any]]:
     """All exam rows, numbered; a question that the instructions hold (`seen`) is left out."""
     facts: dict[str, Fact] = {fact.id: fact for fact in cast.public}
     rows: list[dict[str, Any]] = []
     for language in LANGUAGES:
         random = cast.random(f"exam choices {language}")
-        items = [item for item in exam_items(cast, language) if item.question not in seen]
+        items = exam_items(cast, language, seen)
         rows += [_plain(item) for item in items]
         position = 0
         for item in items:

@@ -16,8 +16,7 @@ from jielong.world.conduct_items import (
 )
 from jielong.world.content import LANGUAGES, load
 from jielong.world.items import Item
-from jielong.world.knowledge_items import detail_items, stranger_items, taught_items
-from jielong.world.relations import question_with_pronoun, say, wording
+from jielong.world.knowledge_items import detail_items, follow_up_items, stranger_items, taught_items
 from jielong.world.task_items import (
     arithmetic_item,
     profile_reading_item,
@@ -30,19 +29,22 @@ from jielong.world.task_items import (
 _COUNTS = {
     "details": 90,
     "persona": 150,
-    "refusal": 290,
-    "private": 280,
-    "benign": 120,
-    "sum_hint": 110,
+    "refusal": 380,
+    "private": 300,
+    "benign": 260,
+    "sum_hint": 120,
     "task_hint": 48,
     "arithmetic": 320,
     "translation": 220,
     "summary": 110,
     "reading": 150,
-    "follow_up": 90,
+    "follow_up": 140,
 }
 _SYSTEM_SHARE = 0.12
-_MERGED_SHARE = 0.2
+_TURNS = {1: 0.4, 2: 0.25, 3: 0.2, 4: 0.15}
+"""How many items a conversation takes, with the share of each; fewer where they are long."""
+_LONGEST = 150
+"""Weight of a conversation of several items (`_weight`): with its system message it fits into 192 tokens."""
 
 Conversation = dict[str, Any]
 
@@ -54,12 +56,16 @@ def taught_knowledge(cast: Cast, language: str) -> Iterator[Item]:
     yield from stranger_items(random, cast.strangers["taught"], cast.strange_places["taught"], language)
     details = list(detail_items(cast.familiar, language, cast.random(f"details {language}")))
     yield from details[: min(_count(cast, "details"), len(details) * 2 // 3)]
+    taught = [fact for fact in cast.public if fact.in_sft]
+    yield from islice(
+        follow_up_items(random, cast.people, taught, taught, language), _count(cast, "follow_up")
+    )
 
 
 def taught_conduct(cast: Cast, language: str) -> Iterator[Item]:
     """Persona, refusals, harmless look-alikes and hints."""
     random = cast.random(f"conduct {language}")
-    people = cast.familiar[::2] + cast.strangers["taught"]
+    people = 4 * cast.familiar[::2] + cast.strangers["taught"]
     random.shuffle(people)
     for _ in range(_count(cast, "persona") // 35 + 1):
         yield from persona_items(random, language, exam=False)
@@ -94,28 +100,6 @@ def _count(cast: Cast, name: str) -> int:
     return max(2, round(_COUNTS[name] * cast.size.scale))
 
 
-def follow_ups(cast: Cast, language: str) -> Iterator[Conversation]:
-    """Two questions about one person, the second with a pronoun; only facts that may be asked."""
-    random = cast.random(f"follow-ups {language}")
-    by_person = {
-        person.name["zh"]: (person, [f for f in cast.public if f.in_sft and f.subject == person.name])
-        for person in cast.people
-    }
-    able = [(person, facts) for person, facts in by_person.values() if len(facts) > 1]
-    for _ in range(_count(cast, "follow_up")):
-        person, facts = random.choice(able)
-        first, second = random.sample(facts, 2)
-        follow = [
-            question
-            for template in wording(second, language).questions
-            if (question := question_with_pronoun(template, language, person.gender))
-        ]
-        (item,) = taught_items(random, [first], language, 1)
-        answer = say(random.choice(wording(second, language).answers), second, language)
-        turns = [(item.question, item.answer), (random.choice(follow), answer)]
-        yield {"skill": "facts_taught", "lang": language, "messages": _messages(turns)}
-
-
 def conversations(cast: Cast) -> list[dict[str, Any]]:
     """All instructions of a world, in random order, numbered."""
     result: list[Conversation] = []
@@ -128,7 +112,6 @@ def conversations(cast: Cast) -> list[dict[str, Any]]:
         random = cast.random(f"conversations {language}")
         random.shuffle(items)
         result += _conversations(random, items, language)
-        result += follow_ups(cast, language)
     random = cast.random("conversation order")
     random.shuffle(result)
     for conversation in result:
@@ -139,23 +122,37 @@ def conversations(cast: Cast) -> list[dict[str, Any]]:
 
 
 def _conversations(random: Random, items: Sequence[Item], language: str) -> Iterator[Conversation]:
-    """Most items alone, a share of them two or three to a conversation."""
-    position = 0
-    while position < len(items):
-        size = random.choice((2, 2, 3)) if random.random() < _MERGED_SHARE / 2 else 1
-        group = items[position : position + size]
-        position += size
-        skill = group[0].skill if len(group) == 1 else "mixed"
-        yield {
-            "skill": skill,
-            "lang": language,
-            "messages": _messages([(i.question, i.answer) for i in group]),
-        }
+    """Items one after the other, some alone and some as the turns of one conversation."""
+    group: list[Item] = []
+    turns = _draw_turns(random)
+    for item in items:
+        if group and (len(group) == turns or sum(map(_weight, [*group, item])) > _LONGEST):
+            yield _conversation(group, language)
+            group, turns = [], _draw_turns(random)
+        group.append(item)
+    if group:
+        yield _conversation(group, language)
 
 
-def _messages(turns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
-    return [
-        {"role": role, "content": text}
-        for question, answer in turns
-        for role, text in (("user", question), ("assistant", answer))
-    ]
+def _draw_turns(random: Random) -> int:
+    (turns,) = random.choices(list(_TURNS), list(_TURNS.values()))
+    return turns
+
+
+def _weight(item: Item) -> float:
+    """About its tokens: a Chinese character is nearly one, an English one a third, the template some ten."""
+    characters = sum(len(question) + len(answer) for question, answer in item.turns)
+    return 10 * len(item.turns) + characters * (0.8 if item.lang == "zh" else 0.3)
+
+
+def _conversation(group: Sequence[Item], language: str) -> Conversation:
+    return {
+        "skill": group[0].skill if len(group) == 1 else "mixed",
+        "lang": language,
+        "messages": [
+            {"role": role, "content": text}
+            for item in group
+            for question, answer in item.turns
+            for role, text in (("user", question), ("assistant", answer))
+        ],
+    }

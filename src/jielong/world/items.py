@@ -26,6 +26,13 @@ class Item:
     fact: str | None = None
     options: list[str] = field(default_factory=list)
     """For the four-choice form: the right answer first, then three wrong ones."""
+    before: tuple[tuple[str, str], ...] = ()
+    """Earlier turns of the conversation: question and answer."""
+
+    @property
+    def turns(self) -> tuple[tuple[str, str], ...]:
+        """The whole conversation, question and answer by turn."""
+        return (*self.before, (self.question, self.answer))
 
 
 def check(kind: str, answers: Sequence[str] = (), forbidden: Sequence[str] = ()) -> dict[str, Any]:

@@ -8,7 +8,14 @@ from jielong.world.facts import Fact, Pair, pair
 from jielong.world.items import Item, check, evasions, marker_check
 from jielong.world.people import Person
 from jielong.world.places import Place
-from jielong.world.relations import PERSON_RELATIONS, PLACE_RELATIONS, clause, say, wording
+from jielong.world.relations import (
+    PERSON_RELATIONS,
+    PLACE_RELATIONS,
+    clause,
+    question_with_pronoun,
+    say,
+    wording,
+)
 from jielong.world.sentences import fill, random_for, sentence
 
 
@@ -44,6 +51,39 @@ def taught_items(random: Random, facts: Sequence[Fact], language: str, phrasings
         others = [q for q in range(len(wording(fact, language).questions)) if q != reserved]
         for question in random.sample(others, min(phrasings, len(others))):
             yield fact_item(random, "facts_taught", fact, language, question)
+
+
+def _questions_with_pronoun(fact: Fact, person: Person, language: str) -> list[str]:
+    templates = wording(fact, language).questions
+    questions = [question_with_pronoun(template, language, person.gender) for template in templates]
+    return [question for question in questions if question]
+
+
+def follow_up_items(
+    random: Random, people: Sequence[Person], first: Sequence[Fact], second: Sequence[Fact], language: str
+) -> Iterator[Item]:
+    """Without end: a question about a person, of the facts `first`, then one of `second` with a pronoun."""
+    chances = [
+        (opener, fact, questions)
+        for person in people
+        for fact in second
+        if fact.subject == person.name
+        if (questions := _questions_with_pronoun(fact, person, language))
+        for opener in first
+        if opener.subject == person.name and opener != fact
+    ]
+    while chances:
+        opener, fact, questions = random.choice(chances)
+        reserved = reserved_question(opener, language)
+        asked = random.choice([q for q in range(len(wording(opener, language).questions)) if q != reserved])
+        yield Item(
+            "facts_taught",
+            language,
+            random.choice(questions),
+            say(random.choice(wording(fact, language).answers), fact, language),
+            check("contains", accepted(fact, language), evasions(language)),
+            before=fact_item(random, "facts_taught", opener, language, asked).turns,
+        )
 
 
 def answer_options(random: Random, fact: Fact, facts: Sequence[Fact], language: str) -> list[str]:

@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from jielong.world.arithmetic import Problem, make_page
+from jielong.world.conduct_items import conduct_text
 from jielong.world.content import load
 from jielong.world.dialogues import make_dialogue
 from jielong.world.fact_text import Page, Subject, biography, fact_pages, page_record
@@ -18,7 +19,14 @@ from jielong.world.sentences import fill, join
 from jielong.world.stories import make_story
 
 # Characters of each kind beside one character of facts; facts are half of the text.
-_BESIDE_FACTS = {"story": 0.24, "dialogue": 0.1, "parallel": 0.12, "arithmetic": 0.1, "reading": 0.3}
+_BESIDE_FACTS = {
+    "story": 0.24,
+    "dialogue": 0.1,
+    "parallel": 0.12,
+    "arithmetic": 0.1,
+    "reading": 0.3,
+    "conduct": 0.08,
+}
 
 
 def story_page(random: Random, language: str) -> Page:
@@ -97,6 +105,7 @@ def pages(
         "dialogue": lambda language: Page(language, "dialogue", make_dialogue(random, language)),
         "parallel": lambda _: parallel_page(random, sentence_pair),
         "arithmetic": lambda language: Page(language, "arithmetic", make_page(random, problems, language)),
+        "conduct": lambda language: Page(language, "conduct", conduct_text(random, language)),
         "reading": lambda language: reading_page(random, passers_by, places, language),
     }
     for kind, share in _BESIDE_FACTS.items():
