@@ -9,6 +9,7 @@ time itself after a warm-up, so that it ends just when the time does. The peak r
 shorter runs.
 
 Run: python -m benchmarks.equal_time                              zh and en, 300 s, one seed
+     python -m benchmarks.equal_time --split mixed --seeds 0 1 2  both languages in one model, measured apart
      python -m benchmarks.equal_time --seconds 220 --split wiki   for orientation beside other trainers
      options: --seeds 0 1 2, --width 192 --layers 4, --peers compiled eager,
               --set training.optimizer.muon_lr=0.01 (settings of ours)
@@ -27,7 +28,12 @@ from typing import Any
 from benchmarks.real_text import Material, add_options, prepare
 
 CONTEXT, VOCABULARY = 256, 4096
-AMOUNTS = {"zh": {"zh": 8_000_000}, "en": {"en": 20_000_000}, "wiki": {"wiki": 20_000_000}}
+AMOUNTS = {
+    "zh": {"zh": 8_000_000},
+    "en": {"en": 20_000_000},
+    "mixed": {"zh": 8_000_000, "en": 20_000_000},
+    "wiki": {"wiki": 20_000_000},
+}
 """Characters by language; every one is more than any contestant reads in five minutes on two cores."""
 OURS = [
     "training.batch_rows=12",
@@ -132,15 +138,26 @@ def train_one(job: dict[str, Any]) -> dict[str, Any]:
 
     material = Material(Path(job["material"]))
     answer = (train_ours if job["kind"] == "ours" else train_trainer)(job, material)
-    texts = material.texts(material.heldout)
-    bits = held_out_bits(Path(answer.pop("model")), material.tokenizer, texts, CONTEXT, job["heldout_rows"])
-    return {**answer, "bits_per_byte": bits}
+    model = Path(answer.pop("model"))
+    bits = {
+        name: held_out_bits(
+            model,
+            material.tokenizer,
+            material.texts(material.heldout, name),
+            CONTEXT,
+            job["heldout_rows"],
+        )
+        for name in material.names
+    }
+    return {**answer, "bits_by_text": bits, "bits_per_byte": statistics.mean(bits.values())}
 
 
 def shown(answer: dict[str, Any]) -> str:
     """One contestant's figures."""
+    by_text = ", ".join(f"{name} {bits:.4f}" for name, bits in answer["bits_by_text"].items())
     return (
-        f"{answer['bits_per_byte']:.4f} bits/byte, {answer['tokens']:,} tokens in {answer['seconds']:.0f} s "
+        f"{answer['bits_per_byte']:.4f} bits/byte ({by_text}), {answer['tokens']:,} tokens in "
+        f"{answer['seconds']:.0f} s "
         f"({answer['first_step']:.0f} s of them the first step), {answer['parameters']:,} parameters"
     )
 

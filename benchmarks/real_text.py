@@ -46,8 +46,16 @@ class Material:
         """Held-out chunks as JSON Lines."""
         return self.folder / "heldout.jsonl"
 
-    def texts(self, path: Path) -> list[str]:
-        return [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
+    @property
+    def names(self) -> list[str]:
+        """What of `SOURCES` it is made of."""
+        made = json.loads((self.folder / "made.json").read_text(encoding="utf-8"))
+        return list(made["amounts"])
+
+    def texts(self, path: Path, name: str | None = None) -> list[str]:
+        """The chunks of a file, of one name or of all."""
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [row["text"] for row in rows if name in (None, row["name"])]
 
     def packed(self, path: Path, context: int) -> Packed:
         """The chunks of a file in rows; encoded once, then read from beside it."""
@@ -89,18 +97,20 @@ def prepare(folder: Path, data: Path, amounts: dict[str, int], vocab_size: int =
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.npz"):
         old.unlink()
-    train: list[str] = []
-    heldout: list[str] = []
+    material = Material(folder)
+    rows: dict[Path, list[dict[str, str]]] = {material.train: [], material.heldout: []}
     for name, characters in amounts.items():
         for source in SOURCES[name]:
-            more, held = split_file(data / f"{source}.jsonl.zst", characters // len(SOURCES[name]))
-            train += more
-            heldout += held
-    for path, texts in ((folder / "train.jsonl", train), (folder / "heldout.jsonl", heldout)):
-        write_atomically(path, to_jsonl({"text": text} for text in texts))
-    train_tokenizer(_sample(train), vocab_size).save(folder / "tokenizer")
+            parts = split_file(data / f"{source}.jsonl.zst", characters // len(SOURCES[name]))
+            for path, texts in zip(rows, parts, strict=True):
+                rows[path] += [{"name": name, "text": text} for text in texts]
+    for path, written in rows.items():
+        write_atomically(path, to_jsonl(written))
+    train_tokenizer(_sample([row["text"] for row in rows[material.train]]), vocab_size).save(
+        folder / "tokenizer"
+    )
     write_atomically(made, stamp)
-    return Material(folder)
+    return material
 
 
 def split_file(path: Path, characters: int) -> tuple[list[str], list[str]]:

@@ -51,7 +51,7 @@ SKILL_MEANINGS = {
     ),
     "multi_turn": Words(
         "對話裡最後一個問題答對的題數；前面的問答照標準答案給。",
-        "The last question of a conversation answered right; the turns before it are given with right answers.",
+        "The last question of a conversation answered right; the turns before it hold right answers.",
     ),
     "ends": Words(
         "在長度上限之前自己結束的回答數。", "Answers that ended by themselves before the limit of length."

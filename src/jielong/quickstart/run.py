@@ -45,7 +45,8 @@ from jielong.training.speed import COMPILE_SECONDS, measure_training_speed
 from jielong.training.stage import StageResult
 
 _CONTEXT = 192
-_EXAM_SHARE = 0.07  # of the budget, for two models
+_LONGEST_CHAT = 256  # tokens; a chat drops its oldest turns before it leaves the positions learnt by much
+_EXAM_SHARE = 0.08  # of the budget, for two models
 _SFT_SHARE = 0.27  # of the time for training
 _SFT_EPOCHS = 3.0  # at most: more would learn the conversations by heart
 _SAMPLE_CHARACTERS = 400_000
@@ -163,7 +164,7 @@ def _pretrain_recipe(settings: QuickstartSettings, material: Material, plan: Pla
         heldout=material.heldout,
         heldout_share=_HELDOUT_SHARE,
         tokenizer=settings.out / "tokenizer",
-        model=ModelSettings(width=plan.width, layers=plan.layers, max_context=4 * _CONTEXT),
+        model=ModelSettings(width=plan.width, layers=plan.layers, max_context=_LONGEST_CHAT),
         training=TrainingSettings(
             minutes=plan.pretrain_seconds / 60,
             context=_CONTEXT,
