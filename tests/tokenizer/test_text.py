@@ -1,6 +1,5 @@
 """Text <-> tokens: nothing is lost, special tokens are never forged, training is reproducible."""
 
-import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizer_corpus import corpus
 
 from jielong.core.errors import JielongError, UsageError
 from jielong.tokenizer import (
