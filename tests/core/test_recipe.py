@@ -1,8 +1,9 @@
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jielong.core.errors import UsageError
@@ -19,6 +20,8 @@ class Outer(Settings):
     """What it is called."""
     inner: Inner = Inner()
     paths: tuple[Path, ...] = ()
+    choice: Literal["auto", "yes", "no"] = "auto"
+    flag: bool = False
 
 
 def test_overrides_win_over_the_file(tmp_path):
@@ -60,10 +63,51 @@ def test_a_missing_recipe_is_named(tmp_path):
         Outer.load(tmp_path / "nothing.yaml")
 
 
-@given(st.text(), st.floats(allow_nan=False, allow_infinity=False), st.lists(st.text("abc/.", min_size=1)))
-def test_a_recipe_written_out_reads_back_equal(name, rate, paths):
-    outer = Outer(name=name, inner=Inner(rate=rate), paths=tuple(map(Path, paths)))
-    assert Outer.parse(yaml.safe_load(outer.to_yaml())) == outer
+LINE_BREAKS = "\n\r\x85\u2028\u2029"
+
+
+@given(
+    st.text() | st.text(st.characters()) | st.text(f"a {LINE_BREAKS}\t'\":#-\ufeff\xa0接"),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.lists(st.text("abc/.", min_size=1)),
+    st.sampled_from(["auto", "yes", "no"]),
+)
+@example(LINE_BREAKS, 1e-05, [], "yes")
+@example("a \x85 b", 0.1, [], "no")
+@example("\ud800 \U0010ffff \x00 \ufeff \ufffe", 0.1, [], "no")
+@example("no", 0.1, ["yes"], "no")
+@example("True story", 0.1, ["falsetto", "false"], "no")
+@example("word " * 100, 0.1, [], "no")
+def test_a_recipe_written_out_reads_back_equal(tmp_path_factory, name, rate, paths, choice):
+    outer = Outer(name=name, inner=Inner(rate=rate), paths=tuple(map(Path, paths)), choice=choice)
+    recipe = tmp_path_factory.getbasetemp() / "written.yaml"
+    recipe.write_text(outer.to_yaml(), encoding="utf-8", newline="")
+    assert Outer.load(recipe) == outer
+    assert Outer.parse(yaml.safe_load(recipe.read_text(encoding="utf-8"))) == outer, "so do others read it"
+
+
+@pytest.mark.parametrize("word", ["yes", "no"])
+def test_yes_and_no_are_words_where_a_setting_has_such_a_choice(tmp_path, word):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"name: {word}\nchoice: {word}\n")
+    for outer in (Outer.load(recipe), Outer.load(None, [f"name={word}", f"choice={word}"])):
+        assert (outer.name, outer.choice) == (word, word)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("yes", True),
+        ("on", True),
+        ("true", True),
+        ("True", True),
+        ("no", False),
+        ("off", False),
+        ("FALSE", False),
+    ],
+)
+def test_a_boolean_may_be_written_in_any_of_the_usual_words(text, value):
+    assert Outer.load(None, ["name=a", f"flag={text}"]).flag is value
 
 
 def test_describe_gives_every_setting_with_its_docstring():

@@ -126,6 +126,7 @@ def test_a_page_may_name_its_own_encoding(tmp_path: Path) -> None:
         ("a.json", b"{", "file is not JSON"),
         ("a.json", b"3", "neither an object nor a list"),
         ("a.json", b"[3]", "row is not a JSON object"),
+        ("a.json", b"[3", "file is not JSON"),
         ("a.jsonl", b"[1]\n", "line is not a JSON object"),
         ("a.jsonl", b'{"title": "x"}\n', "row has no text"),
         ("a.jsonl", b'{"text": 3}\n', "row has no text"),

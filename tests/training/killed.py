@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["jielong.cli.train", "jielong.training.pretrain", "torch._dynamo"])
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["jielong.cli.train", "jielong.training.pretrain", "torch._dynamo"])
 
 
 def command(arguments, folder):
@@ -27,7 +27,7 @@ def command(arguments, folder):
 
 
 def start(folder, *arguments):
-    process = _CONTEXT.Process(target=command, args=(list(arguments), str(folder)))
+    process = CONTEXT.Process(target=command, args=(list(arguments), str(folder)))
     process.start()
     return process
 

@@ -14,7 +14,8 @@ from jielong.models import Transformer, qwen3_config
 from jielong.training.batches import PackedBatches
 from jielong.training.checkpoint import list_checkpoints
 from jielong.training.health import Health
-from jielong.training.loop import Trainer, TrainingStoppedError
+from jielong.training.interrupt import TrainingStoppedError
+from jielong.training.loop import Trainer
 from jielong.training.losses import next_token_loss
 from jielong.training.metrics import read_metrics
 from jielong.training.settings import TrainingSettings

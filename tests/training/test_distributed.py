@@ -96,6 +96,12 @@ class Runs:
 SKIPPING = {"steps": 48, "accumulate": 1, "batch_rows": 2, "on_bad_step": "skip", "spike": 1e-6,
             "max_skipped": 48, "optimizer": {"lr": 1e-3, "muon_lr": 1e-3}}  # fmt: skip
 
+# With ddp only the first process writes, but each looks whether there is space.
+SECOND_IS_FULL = {
+    "ddp": {"small_disk_of_process": 1},
+    "fsdp": {"most_bytes": 30_000, "limited_process": 1},
+}
+
 RESUMED_TOGETHER = [
     ("adamw-alone", "ddp"),
     ("adamw-alone", "fsdp"),
@@ -131,6 +137,7 @@ def runs(tmp_path_factory):
     job("differing", {"data": [str(runs.corpus), str(other)]})
     for engine in ENGINES:  # a share of a checkpoint has twice as many bytes
         job(f"full-{engine}", {"most_bytes": 100_000}, parallel=engine, checkpoint_every=2)
+        job(f"full-in-one-{engine}", SECOND_IS_FULL[engine], parallel=engine)
         job(f"diverging-{engine}", parallel=engine, optimizer={"lr": 1e30})
     job("timed", steps=None, minutes=0.1, average={}, validate_every=1000)
     runs.errors, runs.others_errors = runs.together(jobs)
@@ -196,6 +203,18 @@ def test_a_full_disk_stops_all_and_leaves_nothing_half_written(runs, engine):
     assert "cannot write" in runs.errors[f"full-{engine}"]
     assert f"full-{engine}" in runs.others_errors
     assert list((runs.folder / f"full-{engine}" / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_full_disk_of_any_process_ends_all_with_its_message(runs, engine):
+    said = runs.errors[f"full-in-one-{engine}"]
+    if "disk of its own" in said:
+        pytest.skip(said)
+    words = {"ddp": "no space for checkpoint", "fsdp": "cannot write checkpoint"}[engine]
+    assert words in said
+    assert "process 1: " in said
+    assert words in runs.others_errors[f"full-in-one-{engine}"]
+    assert list((runs.folder / f"full-in-one-{engine}" / "checkpoints").iterdir()) == []
 
 
 def test_a_time_budget_gives_all_processes_the_same_steps(runs):

@@ -85,3 +85,26 @@ def test_ctrl_c_twice_stops_at_once(recipe, tmp_path):
     said = (tmp_path / "log.txt").read_text()
     assert process.exitcode in {1, 130}, said
     assert "Traceback" not in said
+
+
+def test_a_run_folder_is_one_process_s_until_it_is_dead(recipe, tmp_path):
+    settings = recipe("shared", steps=4000, checkpoint_every=1)
+    command = ["pretrain", write_recipe(settings)]
+    first = start(tmp_path, *command)
+    wait_for(first, lambda: records(settings.out) > 3)
+    before = records(settings.out)
+    elsewhere = tmp_path / "second"
+    elsewhere.mkdir()
+    for option in ("--resume", "--force"):
+        second = start(elsewhere, *command, option)
+        second.join(60)
+        said = (elsewhere / "log.txt").read_text()
+        assert second.exitcode == 2, said
+        assert f"{settings.out} is in use: process {first.pid} on " in said
+        assert len(said.splitlines()) == 1
+    wait_for(first, lambda: records(settings.out) > before)
+    assert kill(first)
+    reached = records(settings.out)
+    third = start(elsewhere, *command, "--resume")
+    wait_for(third, lambda: records(settings.out) > reached + 3)
+    assert kill(third), (elsewhere / "log.txt").read_text()

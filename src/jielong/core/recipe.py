@@ -1,6 +1,8 @@
 """A stage is a recipe: one typed settings class, read from YAML and overridden on the command line."""
 
 import difflib
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +11,35 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jielong.core.errors import UsageError
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads booleans as YAML 1.2 does: `true` and `false`; yes, no, on and off are the words that they are.
+
+    Where a setting is a boolean, pydantic takes these words too.
+    """
+
+
+_BOOLEAN = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOLEAN, re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a text in one line, and with escapes where a reader would not give it back as it is.
+
+    A line break in a text (U+0085 and U+2028 are some too) comes back as another one, or as a space.
+    """
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Quote a text if it is not plain letters."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 class Settings(BaseModel):
@@ -46,7 +77,8 @@ class Settings(BaseModel):
 
     def to_yaml(self) -> str:
         """The recipe as YAML that `load` reads back to an equal object."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        values = self.model_dump(mode="json")
+        return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=math.inf)
 
 
 def describe(settings: type[BaseModel], prefix: str = "") -> list[tuple[str, str, str, str]]:
@@ -67,7 +99,7 @@ def describe(settings: type[BaseModel], prefix: str = "") -> list[tuple[str, str
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a SafeLoader)
     except FileNotFoundError:
         raise UsageError(f"recipe {path} does not exist") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -90,7 +122,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             raise UsageError(f"--set {override!r}: {parent} is a value, not a group of settings")
         values = child
     try:
-        values[last] = yaml.safe_load(text)
+        values[last] = yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError:
         raise UsageError(f"--set {override!r}: the value is not valid YAML") from None
 

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -91,23 +92,90 @@ def _is_json_lines(source: Source) -> bool:
 
 
 def _json_rows(source: Source, problems: Problems) -> Iterator[tuple[int, Row]]:
-    text = "".join(read_text(source))
+    chunks = read_text(source)
+    beginning = next(chunks, "")
     try:
-        value = json.loads(text)
+        if beginning.lstrip().startswith("["):
+            values = array_elements(beginning.lstrip()[1:], chunks)
+        else:
+            values = iter(_rows_in(json.loads(beginning + "".join(chunks))))
+        for number, row in enumerate(values, 1):
+            if isinstance(row, str):
+                row = {"text": row}
+            if isinstance(row, dict):
+                yield number, row
+            else:
+                problems.add("row is not a JSON object", source.name, number)
     except (json.JSONDecodeError, RecursionError) as error:
         raise BadFileError("file is not JSON") from error
-    if isinstance(value, dict):
-        lists = [item for item in (value.get("data"), value.get("rows")) if isinstance(item, list)]
-        value = lists[0] if lists else [value]
-    if not isinstance(value, list):
+
+
+def _rows_in(value: Any) -> list[Any]:
+    """The list in an object's `data` or `rows`, else the object as the only row."""
+    if not isinstance(value, dict):
         raise BadFileError("JSON is neither an object nor a list")
-    for number, row in enumerate(value, 1):
-        if isinstance(row, str):
-            row = {"text": row}
-        if isinstance(row, dict):
-            yield number, row
-        else:
-            problems.add("row is not a JSON object", source.name, number)
+    lists = [item for item in (value.get("data"), value.get("rows")) if isinstance(item, list)]
+    return lists[0] if lists else [value]
+
+
+def array_elements(text: str, chunks: Iterator[str]) -> Iterator[Any]:
+    """Decode the elements of a JSON array one at a time.
+
+    Args:
+        text: what follows the array's opening bracket, or the beginning of it.
+        chunks: the rest of the text; it is read as far as the next element needs.
+
+    Raises:
+        JSONDecodeError: at the first thing that is not JSON, after the elements before it were given out.
+    """
+    place, count, last = 0, 0, False
+    while not last:
+        try:
+            value, place, last = _next_element(text, place, may_be_empty=count == 0)
+        except json.JSONDecodeError:
+            # Perhaps it goes on in the text to come. At least as much again each time: so decoding a long
+            # element from its beginning anew takes no longer than twice the last time.
+            more = _read(chunks, max(1, len(text) - place))
+            if not more:
+                raise
+            text, place = text[place:] + more, 0
+            continue
+        if value is not _NOTHING:
+            count += 1
+            yield value
+    if text[place:].strip() or any(chunk.strip() for chunk in chunks):
+        raise json.JSONDecodeError("Extra data", text, place)
+
+
+_DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"[ \t\n\r]*")
+_NOTHING = object()
+
+
+def _next_element(text: str, place: int, may_be_empty: bool) -> tuple[Any, int, bool]:
+    """An element of an array, where the next one begins, and whether it was the last."""
+    start = _after_space(text, place)
+    if may_be_empty and text.startswith("]", start):
+        return _NOTHING, start + 1, True
+    value, end = _DECODER.raw_decode(text, start)
+    end = _after_space(text, end)
+    if text[end : end + 1] not in (",", "]"):  # at the end of the text it is not known yet
+        raise json.JSONDecodeError("Expecting ',' or ']'", text, end)
+    return value, end + 1, text[end] == "]"
+
+
+def _after_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
+
+
+def _read(chunks: Iterator[str], length: int) -> str:
+    """At least so many characters, or all there are."""
+    found: list[str] = []
+    while length > 0 and (chunk := next(chunks, "")):
+        found.append(chunk)
+        length -= len(chunk)
+    return "".join(found)
 
 
 def _parquet_rows(source: Source) -> Iterator[tuple[int, Row]]:

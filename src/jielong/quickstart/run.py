@@ -169,7 +169,7 @@ def _pretrain_recipe(settings: QuickstartSettings, material: Material, plan: Pla
             minutes=plan.pretrain_seconds / 60,
             context=_CONTEXT,
             batch_rows=16,
-            compile="yes" if plan.compile else "no",
+            compile="auto" if plan.compile else "no",
             optimizer=OptimizerSettings(name="muon", lr=4e-3, muon_lr=6e-3, weight_decay=0.05),
             schedule=ScheduleSettings(warmup=5 if tiny else 40),
             validate_every=100,

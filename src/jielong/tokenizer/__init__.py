@@ -5,12 +5,7 @@ from jielong.tokenizer.display import bytes_per_token, language_of, show
 from jielong.tokenizer.special_tokens import SPECIAL_TOKENS
 from jielong.tokenizer.streaming import StreamDecoder
 from jielong.tokenizer.tokenizer import Tokenizer
-from jielong.tokenizer.training import (
-    SMALLEST_VOCABULARY,
-    read_chat_template,
-    train_from_files,
-    train_tokenizer,
-)
+from jielong.tokenizer.training import SMALLEST_VOCABULARY, read_chat_template, train_tokenizer
 
 __all__ = [
     "SMALLEST_VOCABULARY",
@@ -23,6 +18,5 @@ __all__ = [
     "language_of",
     "read_chat_template",
     "show",
-    "train_from_files",
     "train_tokenizer",
 ]

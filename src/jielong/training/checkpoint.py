@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from jielong.core.errors import JielongError
 from jielong.core.files import hash_file, read_json, to_json
-from jielong.training.distributed import OtherFailedError, any_process, folder_written_together, is_main
+from jielong.training.distributed import OtherFailedError, failing_together, folder_written_together, is_main
 from jielong.training.health import Health
 from jielong.training.identity import RunIdentity
 from jielong.training.parallel import is_sharded
@@ -78,9 +78,8 @@ def save_checkpoint(
     """
     path = folder / f"step-{progress.step:06d}"
     needed = _SPARE_BYTES + sum(tensor.nbytes for part in state.values() for tensor in part.values())
-    folder.mkdir(parents=True, exist_ok=True)
-    if any_process(shutil.disk_usage(folder).free < needed):
-        raise _no_space(path, needed)
+    with failing_together():
+        _require_space(path, needed)
     try:
         with folder_written_together(path) as aside:
             _write_state(aside, state)
@@ -253,6 +252,16 @@ def _file(folder: Path, part: str) -> Path:
 
 def _storable(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().cpu()
+
+
+def _require_space(path: Path, needed: int) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        raise JielongError(f"cannot write checkpoint {path}: {error}") from error
+    if free < needed:
+        raise _no_space(path, needed)
 
 
 def _no_space(path: Path, needed: int) -> JielongError:

@@ -147,15 +147,16 @@ def any_process(flag: bool) -> bool:
     return sum_of_all(float(flag))[0] > 0
 
 
-def from_main(text: str) -> str:
-    """The main process's text, in every process."""
+def from_one(text: str, source: int = 0) -> str:
+    """The text of one process, by default of the main one, in every process."""
     if world_size() == 1:
         return text
-    size = int(sum_of_all(len(text.encode()) if is_main() else 0)[0])
-    letters = torch.zeros(size, dtype=torch.uint8)
-    if is_main():
-        letters += torch.tensor(list(text.encode()), dtype=torch.uint8)
-    dist.broadcast(letters, src=0)
+    mine = text.encode("utf-8", "replace") if rank() == source else b""
+    size = int(sum_of_all(len(mine))[0])
+    if not size:
+        return ""
+    letters = torch.tensor(list(mine or bytes(size)), dtype=torch.uint8)
+    dist.broadcast(letters, src=source)
     return bytes(letters.tolist()).decode()
 
 
@@ -165,26 +166,51 @@ def require_same(text: str, what: str) -> None:
     Raises:
         JielongError: in every process, also in those that have the same.
     """
-    if any_process(from_main(text) != text):
+    if any_process(from_one(text) != text):
         raise JielongError(f"the processes do not have the same {what}; give all machines the same files")
 
 
 class OtherFailedError(JielongError):
-    """What all processes need could not be done by one of them; it says why itself."""
+    """What all processes need could not be done by one of them; its message is the other's."""
 
     shared = True
 
 
 @contextlib.contextmanager
 def failing_together() -> Iterator[None]:
-    """Let no process go on after the block when it fails in one of them. Every process must enter it."""
+    """Let no process go on after the block when it fails in one of them. Every process must enter it.
+
+    All of them say why: torchrun may end the one that failed before it has said so itself.
+
+    Raises:
+        OtherFailedError: the block succeeded here and failed in another process.
+    """
     try:
         yield
-    except Exception:
-        any_process(True)
+    except JielongError as error:
+        _first_failure(str(error))
+        error.shared = True
         raise
-    if any_process(False):
-        raise OtherFailedError("another process failed; its own message says why")
+    except Exception as error:
+        _first_failure(f"{type(error).__name__}: {error}")
+        raise
+    failure = _first_failure(None)
+    if failure is not None:
+        raise OtherFailedError(failure)
+
+
+def _first_failure(text: str | None) -> str | None:
+    """What the first process that failed says, if one did; every process must call this.
+
+    Args:
+        text: what went wrong in this process; None when nothing did.
+    """
+    if world_size() == 1:
+        return text
+    first = torch.tensor(world_size() if text is None else rank())
+    dist.all_reduce(first, dist.ReduceOp.MIN)
+    source = int(first)
+    return None if source == world_size() else f"process {source}: {from_one(text or '', source)}"
 
 
 @contextlib.contextmanager
@@ -208,6 +234,6 @@ def folder_written_together(path: Path) -> Iterator[Path]:
         with failing_together():
             aside = stack.enter_context(folder_written_atomically(path)) if is_main() else path
         with failing_together():
-            yield Path(from_main(str(aside)))
+            yield Path(from_one(str(aside)))
         with failing_together():
             stack.close()

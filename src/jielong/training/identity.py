@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from jielong.core.errors import UsageError
 from jielong.core.progress import console
 from jielong.core.recipe import Settings
+from jielong.training.distributed import world_size
 
 LENGTH = ("steps", "epochs", "minutes")
 """Settings of the length of a run; a resumed run may have others (see `resuming`)."""
@@ -75,6 +78,18 @@ def data_differences(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str
             changes = [f"sha256: {one.get('sha256', 'none')[:12]} -> {two.get('sha256', 'none')[:12]}"]
         lines.append(f"{name} ({join(changes)})")
     return lines
+
+
+def computer(device: torch.device, dtype: torch.dtype, compiled: bool) -> dict[str, Any]:
+    """What computes a run here: on something else the last bits of a sum may differ."""
+    return {
+        "torch": torch.__version__,
+        "device": device.type,
+        "precision": "bfloat16" if dtype == torch.bfloat16 else "float32",
+        "compile": "yes" if compiled else "no",
+        "threads": torch.get_num_threads(),
+        "processes": world_size(),
+    }
 
 
 def computer_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -6,10 +6,16 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from jielong.core.errors import JielongError
+
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _NOTICE = (
     b"\nstopping: the step under way is finished and saved; Ctrl-C again stops at once, without saving\n"
 )
+
+
+class TrainingStoppedError(JielongError):
+    """The user asked the run to stop; a checkpoint was written."""
 
 
 class InterruptGuard:

@@ -29,6 +29,7 @@ from jielong.training.checkpoint import (
     state_of,
     step_of,
 )
+from jielong.training.compiling import compile_objective, may_go_on_uncompiled
 from jielong.training.distributed import (
     any_process,
     is_main,
@@ -40,8 +41,8 @@ from jielong.training.distributed import (
 )
 from jielong.training.gradients import accumulate_gradients, clip_gradients
 from jielong.training.health import broken_weight
-from jielong.training.identity import RunIdentity, computer_differences, join
-from jielong.training.interrupt import InterruptGuard
+from jielong.training.identity import RunIdentity, computer, computer_differences, join
+from jielong.training.interrupt import InterruptGuard, TrainingStoppedError
 from jielong.training.metrics import MetricsLog
 from jielong.training.optimizer import build_optimizers
 from jielong.training.pace import Pace, most_steps
@@ -61,10 +62,6 @@ Sampler = Callable[[Transformer], list[dict[str, str]]]
 """Sample texts of the model as it is now, for people to read."""
 
 _SECONDS_WORTH_A_PEAK = 5.0  # of training, from which 0.3 s more to measure the machine's limit are spent
-
-
-class TrainingStoppedError(JielongError):
-    """The user asked the run to stop; a checkpoint was written."""
 
 
 @dataclass
@@ -133,12 +130,22 @@ class Trainer:
         except Exception as error:
             # Ctrl-C in a terminal goes to the C++ compiler too, and torch.compile fails for it.
             # Of several processes only all together can stop.
-            if not guard.requested or isinstance(error, JielongError) or world_size() > 1:
+            if guard.requested and not isinstance(error, JielongError) and world_size() == 1:
+                raise TrainingStoppedError(
+                    f"stopped in step {self.progress.step + 1}, which is not saved; "
+                    f"{last_good(self._checkpoints)}. Run the same command with --resume to go on"
+                ) from error
+            first = self.compiled and self.pace.compile_seconds == 0
+            if not (first and may_go_on_uncompiled(error, self.settings.compile)):
                 raise
-            raise TrainingStoppedError(
-                f"stopped in step {self.progress.step + 1}, which is not saved; "
-                f"{last_good(self._checkpoints)}. Run the same command with --resume to go on"
-            ) from error
+            self._stop_compiling()
+            self._step(line)
+
+    def _stop_compiling(self) -> None:
+        self.compiled = self.progress.compiled = False
+        self.progress.identity.computed_by["compile"] = "no"
+        self.loss = self.objective
+        self._forget_gradients()
 
     # --- set-up
 
@@ -169,11 +176,10 @@ class Trainer:
         self.ahead = Ahead(self._draw)
         self.metrics = MetricsLog(self.folder / "metrics.jsonl", self.progress.metrics_bytes)
         parameters = sum(weight.numel() for weight in self.model.parameters())
-        self.compiled = choose_compiling(
+        self.compiled = self.progress.compiled = choose_compiling(
             settings, self.device, parameters, self.progress.total, self.progress.compiled
         )
-        self.progress.compiled = self.compiled
-        self.loss = torch.compile(self.objective, dynamic=False) if self.compiled else self.objective
+        self.loss = compile_objective(self.objective) if self.compiled else self.objective
         self._note_computer()
         self.pace = Pace(settings, self.progress.seconds)
         if self._checkpoint is None:
@@ -198,14 +204,7 @@ class Trainer:
 
     def _note_computer(self) -> None:
         """Keep what computes this run; say so where it is not what computed it so far."""
-        now = {
-            "torch": torch.__version__,
-            "device": self.device.type,
-            "precision": "bfloat16" if self.dtype == torch.bfloat16 else "float32",
-            "compile": "yes" if self.compiled else "no",
-            "threads": torch.get_num_threads(),
-            "processes": world_size(),
-        }
+        now = computer(self.device, self.dtype, self.compiled)
         changes = computer_differences(self.progress.identity.computed_by, now)
         if changes:
             console().print(f"the last bits may differ from those of a run without a stop: {join(changes)}")
@@ -225,8 +224,7 @@ class Trainer:
             raise self._diverged(str(bad))
         if bad is None:
             self._update(step, rate)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        self._forget_gradients()
         self._count(step, tokens, time.monotonic() - began)
         speed = tokens / self.pace.seconds_per_step
         outcome = {"loss": loss} if bad is None else {"skipped": bad}
@@ -243,6 +241,10 @@ class Trainer:
                 group["lr"] = peak * rate
             optimizer.step()
         self.average.update(step, self.progress.total)
+
+    def _forget_gradients(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
     def _draw(self, step: int) -> list[Batch]:
         """All micro-batches of a step."""
@@ -378,9 +380,7 @@ class Trainer:
         used: dict[str, Any] = {
             **self.settings.model_dump(),
             "steps": progress.total, "epochs": None, "minutes": None,
-            "precision": "bfloat16" if self.dtype == torch.bfloat16 else "float32",
-            "compile": "yes" if self.compiled else "no",
-            "device": self.device.type,
+            **{name: progress.identity.computed_by[name] for name in ("device", "precision", "compile")},
         }  # fmt: skip
         return TrainingResult(
             steps=progress.step,

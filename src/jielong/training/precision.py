@@ -3,6 +3,8 @@
 import os
 import shutil
 import sys
+import sysconfig
+from pathlib import Path
 
 import torch
 
@@ -56,7 +58,8 @@ def choose_compiling(
     """
     if settings.compile == "yes" and not can_compile(device):
         raise UsageError(
-            "training.compile is yes, but there is no C++ compiler (g++); install one, or use auto"
+            "training.compile is yes, but there is no C++ compiler or no Python.h (packages g++ and "
+            "python3-dev); install them, or use auto"
         )
     if settings.compile != "auto" or not can_compile(device):
         return settings.compile == "yes"
@@ -69,8 +72,13 @@ def choose_compiling(
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile has what it needs here: on a CPU, a C++ compiler; not on Windows, nor for mps."""
+    """Whether torch.compile has what it needs here; it is not used on Windows, nor for mps.
+
+    On a CPU that is a C++ compiler and Python's own header, which many systems have in a package of its own.
+    """
     if device.type == "cpu":
         compilers = (os.environ.get("CXX"), "g++", "clang++")
-        return sys.platform != "win32" and any(shutil.which(name) for name in compilers if name)
+        header = Path(sysconfig.get_path("include"), "Python.h")
+        found = any(shutil.which(name) for name in compilers if name) and header.exists()
+        return sys.platform != "win32" and found
     return device.type == "cuda"

@@ -11,7 +11,7 @@ from jielong.training.corpus import TextSource, encode_documents
 from jielong.training.distributed import main_first
 from jielong.training.loop import Sampler
 from jielong.training.settings import PretrainSettings, WeightedPath
-from jielong.training.stage import Stage, StageResult, load_parent, run_stage, start_run
+from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
 
 
 def run_pretraining(
@@ -33,10 +33,10 @@ def run_pretraining(
     Raises:
         JielongError: nothing to train on, or training failed.
     """
-    start_run(settings, settings.out, resume, force)
-    with main_first():
-        stage = _stage(settings, quiet, survey)
-    return run_stage(stage, settings, resume, quiet, force)
+    with run_folder(settings, settings.out, resume, force):
+        with main_first():
+            stage = _stage(settings, quiet, survey)
+        return run_stage(stage, settings, resume, quiet, force)
 
 
 def _stage(settings: PretrainSettings, quiet: bool, survey: Survey[Document] | None) -> Stage:

@@ -14,7 +14,7 @@ from jielong.training.corpus import TextSource, encode_conversations, encode_doc
 from jielong.training.distributed import main_first
 from jielong.training.loop import Sampler
 from jielong.training.settings import SftSettings
-from jielong.training.stage import Stage, StageResult, load_parent, run_stage, start_run
+from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
 
 _TEMPERATURE = 0.3
 """Default for the chat: small models know facts by heart or not at all, and a wild die makes them up."""
@@ -34,10 +34,10 @@ def run_sft(
     Raises:
         JielongError: no usable conversation, or training failed.
     """
-    start_run(settings, settings.out, resume, force)
-    with main_first():
-        stage = _stage(settings, quiet)
-    return run_stage(stage, settings, resume, quiet, force)
+    with run_folder(settings, settings.out, resume, force):
+        with main_first():
+            stage = _stage(settings, quiet)
+        return run_stage(stage, settings, resume, quiet, force)
 
 
 def _stage(settings: SftSettings, quiet: bool) -> Stage:

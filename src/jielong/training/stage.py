@@ -1,12 +1,14 @@
 """What every stage does around the loop: note the recipe, train, save the model folder with its lineage."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jielong.core.errors import UsageError
 from jielong.core.files import folder_written_atomically, remove_leftovers, write_atomically
+from jielong.core.lock import folder_of_one_process
 from jielong.core.progress import console
 from jielong.core.recipe import Settings
 from jielong.data import Mixture, PackedRows, Problems, TokenStore, find_sources
@@ -62,8 +64,9 @@ class StageResult:
         }
 
 
-def start_run(settings: Settings, out: Path, resume: bool = False, force: bool = False) -> None:
-    """Make the run folder ready and write the recipe into it, so that a run that dies can be taken up again.
+@contextlib.contextmanager
+def run_folder(settings: Settings, out: Path, resume: bool = False, force: bool = False) -> Iterator[None]:
+    """Have the run folder for this run alone, with the recipe in it, so that a run that dies can be taken up.
 
     Args:
         settings: the recipe.
@@ -72,11 +75,15 @@ def start_run(settings: Settings, out: Path, resume: bool = False, force: bool =
         force: resume though the recipe has changed, or begin anew over a run that is not finished.
 
     Raises:
-        UsageError: the recipe has changed, or an unfinished run would be lost, without `force`.
+        UsageError: another living process trains in the folder; or the recipe has changed, or an unfinished
+            run would be lost, without `force`.
     """
-    with main_first():
-        if is_main():
-            _start_run(settings, out, resume, force)
+    with contextlib.ExitStack() as stack:
+        with main_first():
+            if is_main():
+                stack.enter_context(folder_of_one_process(out, "training"))
+                _start_run(settings, out, resume, force)
+        yield
 
 
 def _start_run(settings: Settings, out: Path, resume: bool, force: bool) -> None:
