@@ -5,11 +5,11 @@ from typing import Any
 
 from jielong.models import ModelConfig, count_parameters, qwen3_config
 from jielong.models.sizes import SHAPES
-from jielong.training.speed import COMPILE_GAIN, TrainingSpeed
+from jielong.training.planning import COMPILE_GAIN, TrainingSpeed
 
 TOKENS_PER_PARAMETER = 0.5
 """Tokens that a network should see for each of its weights, chosen by the exam and not by the loss: the
-world's text is read in several passes, so the scaling law of `training.compute_plan` (each token new, about
+world's text is read in several passes, so the scaling law of `training.planning` (each token new, about
 20 for a weight) does not hold here. docs/benchmarks.md has the runs that led to this value."""
 
 
