@@ -1,6 +1,5 @@
 """Text <-> tokens: nothing is lost, special tokens are never forged, training is reproducible."""
 
-import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizer_corpus import corpus
 
 from jielong.core.errors import JielongError, UsageError
 from jielong.tokenizer import (
@@ -20,7 +18,6 @@ from jielong.tokenizer import (
     bytes_per_token,
     language_of,
     show,
-    train_from_files,
     train_tokenizer,
 )
 
@@ -135,18 +132,6 @@ def test_saving_and_loading_changes_nothing(tmp_path: Path, tokenizer: Tokenizer
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert (loaded.bos_id, loaded.eos_id, loaded.pad_id) == (0, 2, 0)
     assert loaded.vocab_size == tokenizer.vocab_size == 500
-
-
-def test_train_from_files_reads_any_mixture_and_names_what_it_skips(tmp_path: Path) -> None:
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    (folder / "a.txt").write_text("\n".join(corpus()), encoding="utf-8")
-    (folder / "b.jsonl").write_text(
-        json.dumps({"text": "hello world " * 50}) + "\nbroken\n", encoding="utf-8"
-    )
-    tokenizer, problems = train_from_files([folder], 400, tmp_path / "out")
-    assert Tokenizer.load(tmp_path / "out").encode("台灣 hello") == tokenizer.encode("台灣 hello")
-    assert problems.counts == {"line is not JSON": 1}
 
 
 def test_too_small_a_vocabulary_and_no_text_are_errors() -> None:

@@ -6,13 +6,14 @@ from jielong.tokenizer.special_tokens import SPECIAL_TOKENS
 from jielong.tokenizer.streaming import StreamDecoder
 from jielong.tokenizer.tokenizer import Tokenizer
 from jielong.tokenizer.training import (
+    ENOUGH_CHARACTERS,
     SMALLEST_VOCABULARY,
     read_chat_template,
-    train_from_files,
     train_tokenizer,
 )
 
 __all__ = [
+    "ENOUGH_CHARACTERS",
     "SMALLEST_VOCABULARY",
     "SPECIAL_TOKENS",
     "ChatTemplate",
@@ -23,6 +24,5 @@ __all__ = [
     "language_of",
     "read_chat_template",
     "show",
-    "train_from_files",
     "train_tokenizer",
 ]

@@ -1,21 +1,20 @@
 """Train a byte-level BPE vocabulary on a corpus."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from tokenizers import Tokenizer as Backend
 
 from jielong.core.errors import JielongError, UsageError
-from jielong.core.files import folder_written_atomically
-from jielong.data import Problems, read_documents, require_some
 from jielong.tokenizer.character_bpe import train_character_bpe
 from jielong.tokenizer.pretokenization import LONGEST_TOKEN, PATTERN
 from jielong.tokenizer.special_tokens import END_OF_TEXT, SPECIAL_TOKENS, TURN_END
 from jielong.tokenizer.tokenizer import Tokenizer
 
 SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
+ENOUGH_CHARACTERS = 30_000_000
+"""Of a larger corpus, a vocabulary is trained on a sample of this size."""
 _PIECE = 1 << 16
 _ROLES = ("system", "user", "assistant", "")
 
@@ -45,36 +44,6 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     return Tokenizer(backend.to_str(pretty=True), _config(backend), read_chat_template())
 
 
-def train_from_files(
-    paths: Sequence[Path], vocab_size: int, out: Path, max_bytes: int = 200_000_000
-) -> tuple[Tokenizer, Problems]:
-    """Train on files, folders or globs and write the tokenizer's folder.
-
-    Args:
-        paths: see `jielong.data.read_documents`.
-        vocab_size: see `train_tokenizer`.
-        out: the folder to make.
-        max_bytes: of a larger corpus, a sample of whole documents of about this size is used, chosen by hash.
-
-    Returns:
-        The tokenizer, and what could not be read.
-    """
-    problems = Problems()
-    total = documents = 0
-    for document in read_documents(paths, problems):
-        documents += 1
-        total += len(document.text.encode())
-    require_some(documents, problems, "text to train a tokenizer on")
-    share = min(1.0, max_bytes / max(total, 1))
-    texts = (
-        document.text for document in read_documents(paths, Problems()) if _fraction_of(document.id) < share
-    )
-    tokenizer = train_tokenizer(texts, vocab_size)
-    with folder_written_atomically(out) as folder:
-        tokenizer.save(folder)
-    return tokenizer, problems
-
-
 def read_chat_template(name: Literal["chat", "plain_chat"] = "chat") -> str:
     """One of Jielong's own chat templates, with generation marks.
 
@@ -88,10 +57,6 @@ def read_chat_template(name: Literal["chat", "plain_chat"] = "chat") -> str:
 def _pieces(texts: Iterable[str]) -> list[str]:
     """Cut texts into pieces of bounded size: a whole book at once would leave the other cores idle."""
     return [text[start : start + _PIECE] for text in texts for start in range(0, len(text), _PIECE)]
-
-
-def _fraction_of(document_id: str) -> float:
-    return int.from_bytes(hashlib.sha256(document_id.encode()).digest()[:8]) / 2**64
 
 
 def _config(backend: Backend) -> dict[str, Any]:
