@@ -1,7 +1,7 @@
 """Runs over sizes and tokens at four budgets, from which the scaling law of `jielong plan` is fitted.
 
 Every finished run is a line of OUT/results.jsonl; running again goes on where it stopped. In the end the law
-is fitted, written to src/jielong/training/data/scaling_law.yaml, and drawn into docs/isoflop.svg.
+is fitted, written to src/jielong/training/planning/data/scaling_law.yaml, and drawn into docs/isoflop.svg.
 
 Run: python -m benchmarks.isoflop            all runs (some 15 to 20 minutes on 2 quiet cores), fit, plot
      python -m benchmarks.isoflop --fit      only the fit and the plot of what is there
@@ -22,10 +22,10 @@ from benchmarks.isoflop_plot import draw
 from benchmarks.real_text import Material, add_options, prepare
 from jielong.core.files import read_jsonl, to_jsonl, write_atomically
 from jielong.models import Transformer, count_parameters, flops_per_token, qwen3_config
-from jielong.training.law_fit import LawFit, Run, fit_law
+from jielong.training.planning import LawFit, Run, fit_law
 
 ROOT = Path(__file__).resolve().parents[1]
-LAW = ROOT / "src" / "jielong" / "training" / "data" / "scaling_law.yaml"
+LAW = ROOT / "src" / "jielong" / "training" / "planning" / "data" / "scaling_law.yaml"
 PLOT = ROOT / "docs" / "isoflop.svg"
 VOCABULARY, CONTEXT = 4096, 256
 GRID = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jielong.evaluation.plots import ticks
-from jielong.training.scaling_law import ScalingLaw
+from jielong.training.planning import ScalingLaw
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 420, 64, 120, 40, 56
 COLOURS = ("#4477aa", "#228833", "#aa3377", "#bb5500", "#66ccee", "#666633")  # after Tol, tell apart in grey

@@ -15,8 +15,8 @@ import torch
 from benchmarks.contestants import run_ours
 from benchmarks.paced import Turns, Worker
 from jielong.models import count_parameters, flops_per_token, qwen3_config
-from jielong.training.memory import PROCESS_BYTES, training_memory
 from jielong.training.peak import measure_square_matmul
+from jielong.training.planning import PROCESS_BYTES, training_memory
 
 VOCABULARY = 4096
 BASE = {"width": 256, "layers": 6, "context": 256, "rows": 32}

@@ -17,8 +17,7 @@ from benchmarks.real_text import CHUNK, HELD_OUT, prepare, split_file
 
 from jielong.models import Transformer, count_parameters, flops_per_token, qwen3_config, save_model
 from jielong.tokenizer import train_tokenizer
-from jielong.training.law_fit import Run, fit_law
-from jielong.training.scaling_law import ScalingLaw, parse_law
+from jielong.training.planning import Run, ScalingLaw, fit_law, parse_law
 
 LAW = ScalingLaw(0.9, 30.0, 60.0, 0.35, 0.30, "bits/byte", "made up", (3e5, 6e6))
 

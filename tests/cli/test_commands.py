@@ -83,11 +83,13 @@ def test_world_make_prints_json_for_machines(tmp_path):
 
 
 def test_a_tokenizer_is_trained_and_shown(tmp_path):
-    (tmp_path / "text.txt").write_text("文字接龍很好玩。The die rolls again and again.\n" * 200)
-    made = jielong(
-        "tokenizer", "train", tmp_path / "tok", tmp_path / "text.txt", "--vocab-size", "400", "--json"
-    )
-    assert json.loads(made.stdout)["documents"] == 1, made.stderr
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "text.txt").write_text("文字接龍很好玩。The die rolls again and again.\n" * 200)
+    (corpus / "more.jsonl").write_text(json.dumps({"text": "hello world " * 50}) + "\nbroken\n")
+    made = jielong("tokenizer", "train", tmp_path / "tok", corpus, "--vocab-size", "400", "--json")
+    assert json.loads(made.stdout)["documents"] == 2, made.stderr
+    assert "1 skipped: line is not JSON (more.jsonl:2)" in made.stderr
     shown = json.loads(jielong("tokenizer", "show", tmp_path / "tok", "接龍 again", "--json").stdout)
     assert bytes.fromhex("".join(token["bytes"] for token in shown["tokens"])).decode() == "接龍 again"
     assert "接" in jielong("tokenizer", "show", tmp_path / "tok", "接龍").stdout

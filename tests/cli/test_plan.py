@@ -1,36 +1,30 @@
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-
-def plan(*arguments, language="C"):
-    return subprocess.run(
-        [sys.executable, "-m", "jielong", "plan", *arguments],
-        capture_output=True, text=True, timeout=200, check=False,
-        env=os.environ | {"LC_ALL": language, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+from jielong.cli import main
 
 
-def test_machine_prints_its_limits_for_people_and_for_machines():
-    shown = plan("--machine", "--seconds", "0.5", language="zh_TW.UTF-8")
-    assert shown.returncode == 0, shown.stderr
-    assert "記憶體頻寬" in shown.stdout
-    limits = json.loads(plan("--machine", "--json", "--seconds", "0.5").stdout)
+def test_machine_prints_its_limits_for_people_and_for_machines(capsys, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "zh_TW.UTF-8")
+    main(["plan", "--machine", "--seconds", "0.1"])
+    assert "記憶體頻寬" in capsys.readouterr().out
+    main(["plan", "--machine", "--json", "--seconds", "0.1"])
+    limits = json.loads(capsys.readouterr().out)
     assert {rate["name"] for rate in limits["matmul"]} == {"square", "mlp", "down", "weights", "head"}
     assert all(rate["flops"] > 0 for rate in limits["matmul"])
     assert limits["training"]["flops"] > 0
     assert limits["threads"] == 1
 
 
-def test_a_budget_becomes_a_network():
-    shown = plan("--minutes", "10", "--seconds", "0.5")
-    assert shown.returncode == 0, shown.stderr
+def test_a_budget_becomes_a_network(capsys, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    main(["plan", "--minutes", "10", "--context", "64", "--seconds", "0.1"])
+    shown = capsys.readouterr().out
     for word in ("shape", "parameters", "tokens", "expected loss", "10m00s", "memory", "reason", "law"):
-        assert word in shown.stdout
-    chosen = json.loads(plan("--params", "5.6M", "--tokens", "20M", "--json", "--seconds", "0.5").stdout)
+        assert word in shown
+    main(["plan", "--params", "5.6M", "--tokens", "20M", "--context", "64", "--json", "--seconds", "0.1"])
+    chosen = json.loads(capsys.readouterr().out)
     assert (chosen["width"], chosen["layers"], chosen["tokens"]) == (256, 6, 2e7)
     parts = ("weights", "gradients", "optimizer", "activations")
     assert chosen["memory"]["total"] == sum(chosen["memory"][name] for name in parts)
@@ -45,8 +39,10 @@ def test_a_budget_becomes_a_network():
         (["--params", "many"], "--params 'many' is not a number"),
     ],
 )
-def test_wrong_usage_is_one_line(arguments, words):
-    done = plan(*arguments)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_wrong_usage_is_one_line(arguments, words, capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["plan", *arguments])
+    assert done.value.code == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.strip().splitlines()) == 1

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from jielong.evaluation.items import ExamItem
 from jielong.models import Transformer, qwen3_config, save_model, write_lineage
@@ -40,7 +39,6 @@ def items() -> list[ExamItem]:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
-    torch.set_num_threads(1)
     return train_tokenizer(iter(["台灣最高的山是玉山。 The highest mountain is Yushan. 問：答："] * 3), 320)
 
 

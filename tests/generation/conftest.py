@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from jielong.generation import Engine, load_engine
 from jielong.models import Transformer, qwen3_config, save_model
@@ -15,11 +14,6 @@ TEXT = [
     "Water boils at 100 degrees. The highest mountain is Yushan.",
     "你好！🙂 Hello",
 ]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

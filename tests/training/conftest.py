@@ -1,17 +1,8 @@
 import json
 
 import pytest
-import torch
 
 from jielong.training.settings import PretrainSettings
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import time
 import pytest
 import torch
 import yaml
+from finished import assert_equal_weights, losses, weights
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -10,23 +11,8 @@ from jielong.core.errors import JielongError
 from jielong.models import load_model, read_lineage
 from jielong.tokenizer import Tokenizer
 from jielong.training.checkpoint import newest_checkpoint
-from jielong.training.metrics import read_metrics
 from jielong.training.pretrain import run_pretraining
 from jielong.training.settings import PretrainSettings
-
-
-def weights(run):
-    return load_file(run / "model" / "model.safetensors")
-
-
-def assert_equal_weights(one, two):
-    first, second = weights(one), weights(two)
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def losses(run):
-    return [row["loss"] for row in read_metrics(run / "metrics.jsonl") if "loss" in row]
 
 
 def test_training_learns_and_makes_a_folder_that_transformers_opens(recipe):
@@ -36,10 +22,9 @@ def test_training_learns_and_makes_a_folder_that_transformers_opens(recipe):
     ours, tokenizer = load_model(result.model), Tokenizer.load(result.model)
     theirs = AutoModelForCausalLM.from_pretrained(result.model, dtype=torch.float32)
     ids = torch.tensor([tokenizer.encode("小明有 7 顆蘋果。Ming has")])
-    assert (
-        AutoTokenizer.from_pretrained(result.model)("小明有 7 顆蘋果。Ming has")["input_ids"]
-        == ids[0].tolist()
-    )
+    their_tokenizer = AutoTokenizer.from_pretrained(result.model)
+    assert their_tokenizer("小明有 7 顆蘋果。Ming has")["input_ids"] == ids[0].tolist()
+    assert their_tokenizer.model_max_length == settings.model.max_context
     with torch.no_grad():
         expected = theirs(ids).logits
         found = ours.head(ours(ids, torch.arange(ids.shape[1]).unsqueeze(0)))

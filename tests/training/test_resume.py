@@ -4,7 +4,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from finished import assert_equal_weights, losses, weights
 
 from jielong.core.errors import JielongError, UsageError
 from jielong.models import read_lineage
@@ -12,20 +12,6 @@ from jielong.training.checkpoint import list_checkpoints, newest_checkpoint, rea
 from jielong.training.metrics import read_metrics
 from jielong.training.pretrain import run_pretraining
 from jielong.training.settings import PretrainSettings
-
-
-def weights(run):
-    return load_file(run / "model" / "model.safetensors")
-
-
-def assert_equal_weights(one, two):
-    first, second = weights(one), weights(two)
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def losses(run):
-    return [row["loss"] for row in read_metrics(run / "metrics.jsonl") if "loss" in row]
 
 
 def kept(run):

@@ -12,7 +12,7 @@ from jielong.core.files import to_json
 from jielong.core.language import interface_language
 
 if TYPE_CHECKING:
-    from jielong.training.compute_plan import Budget
+    from jielong.training.planning import Budget
 
 _PRODUCTS = {
     "square": ("大方陣", "large, square"),
@@ -53,7 +53,7 @@ def plan(
         seconds: how long to measure this machine, about.
         json: print the result as JSON.
     """
-    from jielong.training.compute_plan import Budget, parse_count
+    from jielong.training.planning import Budget, parse_count
 
     if machine:
         if any(value is not None for value in (minutes, flops, params, tokens)):
@@ -69,7 +69,7 @@ def plan(
 
 
 def _show_machine(seconds: float, json: bool) -> None:
-    from jielong.training.machine import measure_limits
+    from jielong.training.planning import measure_limits
 
     limits = measure_limits(seconds)
     if json:
@@ -112,11 +112,9 @@ def _show_machine(seconds: float, json: bool) -> None:
 def _show_plan(
     budget: "Budget", vocab_size: int, settings: dict[str, Any], seconds: float, json: bool
 ) -> None:
-    from jielong.training.compute_plan import plan_compute
+    from jielong.training.planning import best_law, measure_training_speed, plan_compute
     from jielong.training.precision import choose_device, choose_precision
-    from jielong.training.scaling_law import best_law
     from jielong.training.settings import TrainingSettings
-    from jielong.training.speed import measure_training_speed
 
     training = TrainingSettings.parse(settings)
     device = choose_device("auto")

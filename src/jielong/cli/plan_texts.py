@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from jielong.core.progress import format_seconds
 
 if TYPE_CHECKING:
-    from jielong.training.compute_plan import ComputePlan
+    from jielong.training.planning import ComputePlan
 
 Row = tuple[tuple[str, str], str]
 

@@ -13,7 +13,7 @@ app = App(name="tokenizer", help_format="plaintext", help="Train a tokenizer, or
 
 @app.command
 def train(out: Path, data: tuple[str, ...], /, *, vocab_size: int = 4096, json: Json = False) -> None:
-    """Train a byte-level BPE tokenizer on text.
+    """Train a byte-level BPE tokenizer on text; of much text, on an even sample.
 
     Args:
         out: folder for tokenizer.json, tokenizer_config.json and chat_template.jinja.
@@ -22,17 +22,21 @@ def train(out: Path, data: tuple[str, ...], /, *, vocab_size: int = 4096, json: 
         json: print the result as JSON.
     """
     from jielong.core.progress import console
-    from jielong.data import Problems, read_documents, require_some
-    from jielong.tokenizer import train_tokenizer
+    from jielong.data import Document, Problems, Survey, read_documents, require_some
+    from jielong.tokenizer import ENOUGH_CHARACTERS, train_tokenizer
 
     problems = Problems()
-    texts = [document.text for document in read_documents(data, problems)]
-    require_some(len(texts), problems, f"documents in {', '.join(data)}")
+    survey: Survey[Document] = Survey(0, ENOUGH_CHARACTERS)
+    for document in read_documents(data, problems):
+        survey.add(document)
+    require_some(survey.documents, problems, f"documents in {', '.join(data)}")
     for line in problems.lines():
         console().print(line)
-    tokenizer = train_tokenizer(texts, vocab_size)
+    sample = survey.sample(survey.split())
+    tokenizer = train_tokenizer((document.text for document in sample), vocab_size)
     tokenizer.save(out)
-    print_result({"tokenizer": str(out), "vocab_size": tokenizer.vocab_size, "documents": len(texts)}, json)
+    made = {"tokenizer": str(out), "vocab_size": tokenizer.vocab_size, "documents": survey.documents}
+    print_result(made, json)
 
 
 @app.command

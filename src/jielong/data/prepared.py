@@ -1,13 +1,12 @@
 """Folders of prepared data: made once, whole or not there, and used again while what went in is the same."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jielong.core.errors import JielongError
-from jielong.core.files import folder_written_atomically, read_json, to_json
+from jielong.core.files import folder_written_atomically, read_json, remove_leftovers, to_json
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1  # another number makes old folders anew
@@ -33,8 +32,7 @@ def prepare(folder: Path, identity: dict[str, Any], make: Callable[[Path], dict[
     found = _manifest(folder)
     if found.get("identity") == identity:
         return dict(found["notes"])
-    for left_by_a_kill in folder.parent.glob(f".{folder.name}.*.tmp"):
-        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    remove_leftovers(folder.parent)
     try:
         with folder_written_atomically(folder) as aside:
             notes = make(aside)

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
         Sample,
         TrainingCurve,
         read_curve,
-        report_json,
-        write_report,
     )
+    from jielong.evaluation.report_files import report_json, write_report
     from jielong.evaluation.results import AnswerRecord, ExamResult
     from jielong.evaluation.run import examine, lineage_steps, prompt_form, run_exam
     from jielong.evaluation.table import report_table, summary_sentence
@@ -38,9 +37,8 @@ _HOMES = {
         "Sample",
         "TrainingCurve",
         "read_curve",
-        "report_json",
-        "write_report",
     ),
+    "report_files": ("report_json", "write_report"),
     "page": ("render_page",),
     "table": ("report_table", "summary_sentence"),
     "results": ("AnswerRecord", "ExamResult"),

@@ -105,17 +105,6 @@ class WeightFiles:
         return tensor
 
 
-def weight_paths(folder: Path) -> list[Path]:
-    """The weight files of a model folder, the index included, sorted by name; missing ones are an error."""
-    paths = [path for path, _ in _shards(folder)]
-    if not (folder / WEIGHTS).exists():
-        paths.append(folder / INDEX)
-    for path in paths:
-        if not path.is_file():
-            raise JielongError(f"{path} does not exist though the index names it; copy it again")
-    return sorted(paths)
-
-
 def _shards(folder: Path) -> list[tuple[Path, set[str] | None]]:
     """The safetensors files of a folder, each with the tensors that the index places there."""
     if (folder / WEIGHTS).exists():

@@ -1,15 +1,15 @@
 """How large a network to train in the minutes given, decided by measuring this machine."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from jielong.models import ModelConfig, count_parameters, qwen3_config
 from jielong.models.sizes import SHAPES
-from jielong.training.speed import COMPILE_GAIN, TrainingSpeed
+from jielong.training.planning import COMPILE_GAIN, TrainingSpeed
 
 TOKENS_PER_PARAMETER = 0.5
 """Tokens that a network should see for each of its weights, chosen by the exam and not by the loss: the
-world's text is read in several passes, so the scaling law of `training.compute_plan` (each token new, about
+world's text is read in several passes, so the scaling law of `training.planning` (each token new, about
 20 for a weight) does not hold here. docs/benchmarks.md has the runs that led to this value."""
 
 
@@ -71,61 +71,42 @@ def choose_plan(
     ]
     chosen = shape or (enough[-1] if enough else SHAPES[0])
     seen = tokens(chosen)
-    parameters = count_parameters(config(chosen))
-    rate = speed.tokens_per_second(config(chosen), context, compiled)
-    passes = seen / max(1, tokens_in_data)
-    return Plan(
+    plan = Plan(
         *chosen,
-        parameters,
-        pretrain_seconds,
-        sft_seconds,
-        compiled,
-        rate,
-        seen,
-        passes,
-        _reasons(
-            speed,
-            parameters,
-            rate,
-            seen,
-            passes,
-            (pretrain_seconds, sft_seconds),
-            compiled,
-            shape is not None,
-        ),
+        parameters=count_parameters(config(chosen)),
+        pretrain_seconds=pretrain_seconds,
+        sft_seconds=sft_seconds,
+        compile=compiled,
+        tokens_per_second=speed.tokens_per_second(config(chosen), context, compiled),
+        tokens=seen,
+        passes=seen / max(1, tokens_in_data),
+        reasons={},
     )
+    return replace(plan, reasons=_reasons(plan, speed, wished=shape is not None))
 
 
-def _reasons(
-    speed: TrainingSpeed,
-    parameters: int,
-    rate: float,
-    tokens: float,
-    passes: float,
-    seconds: tuple[float, float],
-    compiled: bool,
-    wished: bool,
-) -> dict[str, tuple[str, str]]:
-    millions, ratio = f"{parameters / 1e6:.1f} M", f"{TOKENS_PER_PARAMETER:g}"
+def _reasons(plan: Plan, speed: TrainingSpeed, wished: bool) -> dict[str, tuple[str, str]]:
+    millions, ratio = f"{plan.parameters / 1e6:.1f} M", f"{TOKENS_PER_PARAMETER:g}"
     measured = f"{speed.flops / 1e9:,.0f} GFLOP/s ({speed.device}, {speed.precision})"
-    gain_zh = f"，編譯後約快 {COMPILE_GAIN:g} 倍" if compiled else ""
-    gain_en = f", about {COMPILE_GAIN:g} times that compiled" if compiled else ""
+    gain_zh = f"，編譯後約快 {COMPILE_GAIN:g} 倍" if plan.compile else ""
+    gain_en = f", about {COMPILE_GAIN:g} times that compiled" if plan.compile else ""
     size = (f"{millions} 個參數，依你的指定", f"{millions} parameters, as you asked")
     if not wished:
         size = (
             f"{millions} 個參數：時間內每個參數還能讀到 {ratio} 個 token 的最大模型",
             f"{millions} parameters: the largest network that reads {ratio} tokens a parameter in the time",
         )
-    pretrain, sft = (f"{part / 60:.1f}" for part in seconds)
+    pretrain, sft = (f"{part / 60:.1f}" for part in (plan.pretrain_seconds, plan.sft_seconds))
+    rate, read = f"{plan.tokens_per_second:,.0f}", f"{plan.tokens / 1e6:.1f} M"
     return {
         "size": size,
         "speed": (
-            f"實測訓練速度 {measured}{gain_zh}，約每秒 {rate:,.0f} 個 token",
-            f"measured: training runs at {measured}{gain_en}, about {rate:,.0f} tokens/s",
+            f"實測訓練速度 {measured}{gain_zh}，約每秒 {rate} 個 token",
+            f"measured: training runs at {measured}{gain_en}, about {rate} tokens/s",
         ),
         "tokens": (
-            f"預訓練 {pretrain} 分鐘，約 {tokens / 1e6:.1f} M 個 token，資料讀 {passes:.1f} 遍",
-            f"{pretrain} min of pretraining: about {tokens / 1e6:.1f} M tokens, {passes:.1f} passes",
+            f"預訓練 {pretrain} 分鐘，約 {read} 個 token，資料讀 {plan.passes:.1f} 遍",
+            f"{pretrain} min of pretraining: about {read} tokens, {plan.passes:.1f} passes",
         ),
         "sft": (
             f"指令微調 {sft} 分鐘，其餘留給考試與成績單",

@@ -30,6 +30,7 @@ from jielong.quickstart.plan import Plan, choose_plan
 from jielong.quickstart.settings import QuickstartSettings
 from jielong.tokenizer import Tokenizer, train_tokenizer
 from jielong.training.corpus import survey_documents
+from jielong.training.planning import COMPILE_SECONDS, measure_training_speed
 from jielong.training.precision import choose_device, choose_precision
 from jielong.training.pretrain import pack_documents, run_pretraining
 from jielong.training.settings import (
@@ -41,7 +42,6 @@ from jielong.training.settings import (
     TrainingSettings,
 )
 from jielong.training.sft import run_sft
-from jielong.training.speed import COMPILE_SECONDS, measure_training_speed
 from jielong.training.stage import StageResult
 
 _CONTEXT = 192

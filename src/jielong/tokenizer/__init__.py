@@ -5,9 +5,15 @@ from jielong.tokenizer.display import bytes_per_token, language_of, show
 from jielong.tokenizer.special_tokens import SPECIAL_TOKENS
 from jielong.tokenizer.streaming import StreamDecoder
 from jielong.tokenizer.tokenizer import Tokenizer
-from jielong.tokenizer.training import SMALLEST_VOCABULARY, read_chat_template, train_tokenizer
+from jielong.tokenizer.training import (
+    ENOUGH_CHARACTERS,
+    SMALLEST_VOCABULARY,
+    read_chat_template,
+    train_tokenizer,
+)
 
 __all__ = [
+    "ENOUGH_CHARACTERS",
     "SMALLEST_VOCABULARY",
     "SPECIAL_TOKENS",
     "ChatTemplate",

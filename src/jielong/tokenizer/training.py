@@ -13,6 +13,8 @@ from jielong.tokenizer.special_tokens import END_OF_TEXT, SPECIAL_TOKENS, TURN_E
 from jielong.tokenizer.tokenizer import Tokenizer
 
 SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
+ENOUGH_CHARACTERS = 30_000_000
+"""Of a larger corpus, a vocabulary is trained on a sample of this size."""
 _PIECE = 1 << 16
 _ROLES = ("system", "user", "assistant", "")
 

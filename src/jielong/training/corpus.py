@@ -27,10 +27,7 @@ from jielong.data import (
     tokenize,
     write_token_store,
 )
-from jielong.tokenizer import Tokenizer, train_tokenizer
-
-_TOKENIZER_SAMPLE = 30_000_000
-"""Characters that a new tokenizer is trained on, of larger corpora."""
+from jielong.tokenizer import ENOUGH_CHARACTERS, Tokenizer, train_tokenizer
 
 AnyItem = TypeVar("AnyItem", Document, Conversation)
 
@@ -130,7 +127,7 @@ def encode_documents(
     }
 
     def make(aside: Path) -> dict[str, Any]:
-        found = survey or survey_documents(paths, seed, 0 if tokenizer else _TOKENIZER_SAMPLE, quiet)
+        found = survey or survey_documents(paths, seed, 0 if tokenizer else ENOUGH_CHARACTERS, quiet)
         split = found.split(None if heldout else heldout_share, max_characters)
         used = tokenizer or train_tokenizer((text.text for text in found.sample(split)), vocab_size)
         total = found.characters

@@ -206,7 +206,7 @@ def _finish(
             pad_id=tokenizer.pad_id,
             generation={"do_sample": True, "temperature": stage.temperature, "top_p": 0.95},
         )
-        tokenizer.save(folder)
+        tokenizer.with_max_length(model.config.max_position_embeddings).save(folder)
         write_lineage(
             folder,
             stage=stage.name,

@@ -9,10 +9,10 @@ from typing import Any
 from jielong.core.errors import JielongError, UsageError
 from jielong.models import ModelConfig, count_parameters, flops_per_token, qwen3_config
 from jielong.models.sizes import SHAPES
-from jielong.training.memory import TrainingMemory, training_memory
-from jielong.training.scaling_law import CHINCHILLA, ScalingLaw
+from jielong.training.planning.memory import TrainingMemory, training_memory
+from jielong.training.planning.scaling_law import CHINCHILLA, ScalingLaw
+from jielong.training.planning.speed import TrainingSpeed
 from jielong.training.settings import TrainingSettings
-from jielong.training.speed import TrainingSpeed
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15, "e": 1e18}
 _SHORT_ROW = 512  # tokens up to which attention on a CPU keeps its scores (models.transformer)

@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 from jielong.core.errors import JielongError, UsageError
 from jielong.models import count_parameters, flops_per_token, qwen3_config
 from jielong.models.sizes import SHAPES
-from jielong.training.compute_plan import Budget, parse_count, plan_compute
-from jielong.training.law_fit import Run, fit_law
-from jielong.training.scaling_law import CHINCHILLA, REPLICATION, ScalingLaw, parse_law
-from jielong.training.speed import TrainingSpeed
+from jielong.training.planning import (
+    CHINCHILLA,
+    REPLICATION,
+    Budget,
+    Run,
+    ScalingLaw,
+    TrainingSpeed,
+    fit_law,
+    parse_count,
+    parse_law,
+    plan_compute,
+)
 
 SMALL = ScalingLaw(0.9, 30.0, 60.0, 0.35, 0.30, "bits/byte", "made up", (3e5, 6e6))
 SPEED = TrainingSpeed(100e9, "bfloat16", "cpu", compiles=True)

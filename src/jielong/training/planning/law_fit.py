@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jielong.core.errors import JielongError
-from jielong.training.scaling_law import ScalingLaw
+from jielong.training.planning.scaling_law import ScalingLaw
 
 _HUBER = 1e-3  # Chinchilla's delta, on the logarithm of the loss
 _EXPONENTS = np.arange(0.05, 1.55, 0.05)

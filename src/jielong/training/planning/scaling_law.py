@@ -77,14 +77,6 @@ REPLICATION = ScalingLaw(
 and models of 44 M parameters and more: for our sizes both division and loss are extrapolated."""
 
 
-def own_law() -> ScalingLaw | None:
-    """The fit on this project's data (benchmarks/isoflop.py), or None where it has not been made."""
-    file = importlib.resources.files("jielong.training").joinpath("data", _DATA)
-    if not file.is_file():
-        return None
-    return parse_law(file.read_text("utf-8"), _DATA)
-
-
 def parse_law(text: str, where: str) -> ScalingLaw:
     """Read the `law` of a fit's YAML file; what else stands in it is for people.
 
@@ -103,5 +95,6 @@ def parse_law(text: str, where: str) -> ScalingLaw:
 
 
 def best_law() -> ScalingLaw:
-    """Our own fit where there is one, else the published constants."""
-    return own_law() or REPLICATION
+    """Our own fit (benchmarks/isoflop.py) where it has been made, else the published constants."""
+    file = importlib.resources.files(__package__).joinpath("data", _DATA)
+    return parse_law(file.read_text("utf-8"), _DATA) if file.is_file() else REPLICATION
