@@ -15,6 +15,7 @@ from jielong.core.files import hash_json
 from jielong.core.progress import ProgressLine, console, format_seconds
 from jielong.models import Transformer
 from jielong.training.ahead import Ahead
+from jielong.training.allocator import freed_memory_kept
 from jielong.training.averaging import TailAverage, first_that_depends_on_length
 from jielong.training.batches import Batch, PackedBatches
 from jielong.training.checkpoint import (
@@ -94,7 +95,7 @@ class Trainer:
             TrainingStoppedError: on Ctrl-C or SIGTERM, after a checkpoint was written.
             JielongError: when the loss is not finite or diverges; the last good checkpoint is kept.
         """
-        with InterruptGuard() as guard:
+        with InterruptGuard() as guard, freed_memory_kept():
             self._prepare(resume, force)
             line = ProgressLine(self.title, 1.0, self.quiet)
             try:
