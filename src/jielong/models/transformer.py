@@ -14,12 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from jielong.models.attention import attend
 from jielong.models.cache import KVCache, causal_cache_mask, window_mask
 from jielong.models.config import ModelConfig
 from jielong.models.rotary import RotaryTable, rotate
-
-_SHORT_ROW = 512
-"""Tokens up to which training on a CPU writes the attention scores out."""
 
 
 class Context(NamedTuple):
@@ -109,51 +107,6 @@ class Attention(nn.Module):
         mixed = attend(query.transpose(1, 2), key, value, mask)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, self.heads * self.head_dim))
         return out
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Scaled dot-product attention.
-
-    Args:
-        query: [B, H, Tq, Dh].
-        key: [B, Hkv, Tk, Dh]; only as many slots as the mask has columns are read.
-        value: like `key`.
-        mask: bool [B, 1, Tq, keys], True may attend; None is causal with Tq = Tk.
-
-    Returns:
-        [B, H, Tq, Dh].
-    """
-    if mask is not None:
-        key, value = key[:, :, : mask.shape[-1]], value[:, :, : mask.shape[-1]]
-    key, value = key.type_as(query), value.type_as(query)
-    on_cpu = query.device.type == "cpu"
-    if mask is not None and on_cpu and torch.is_grad_enabled() and query.shape[2] <= _SHORT_ROW:
-        return _attend_by_matrices(query, key, value, mask)
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1 and mask is not None and query.is_cuda:
-        # CUDA's memory-efficient kernel takes a mask but no groups; the fallback builds the T x T scores.
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        groups = 1
-    return F.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=groups > 1
-    )
-
-
-def _attend_by_matrices(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """The same with the T x T scores written out: backwards, torch's fused CPU kernel is slow on short rows.
-
-    Measured in bfloat16, compiled, forward and backward, on 2 cores: 18 ms against 43 ms for [32, 4, 128, 64]
-    and 32 ms against 45 ms for [16, 4, 256, 64].
-    """
-    batch, heads, length, width = query.shape
-    kv_heads, keys = key.shape[1], key.shape[2]
-    # The queries that share a key-value head stand below each other: one taller product instead of copies of
-    # the keys, whose gradients would have to be summed up again.
-    query = query.reshape(batch, kv_heads, -1, width)
-    scores = torch.matmul(query, key.transpose(-1, -2)).view(batch, kv_heads, -1, length, keys)
-    scores = torch.where(mask.unsqueeze(1), scores.float() * width**-0.5, -math.inf)
-    weights = torch.softmax(scores, dim=-1).type_as(value).view(batch, kv_heads, -1, keys)
-    return torch.matmul(weights, value).view(batch, heads, length, width)
 
 
 class GatedMLP(nn.Module):
@@ -265,9 +218,9 @@ class Transformer(nn.Module):
             tokens: [B, T] token ids.
             positions: [B, T] position of each token in its own document or conversation, from 0, below
                 `max_position_embeddings`.
-            mask: bool [B, 1, T, keys], True where a token may attend; None is plain causal attention. The
-                keys are the T tokens, or with a cache its first `keys` slots. The sliding window of a family
-                that has one is applied on top, within this call.
+            mask: bool [B, 1, T, keys], True where a token may attend, itself or an earlier one; None is plain
+                causal attention. The keys are the T tokens, or with a cache its first `keys` slots. The
+                sliding window of a family that has one is applied on top, within this call.
             cache: keys and values are written into it at `positions` before attention reads it.
 
         Returns:

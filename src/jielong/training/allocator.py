@@ -14,8 +14,8 @@ _USUAL = {_TRIM_THRESHOLD: 64 << 20, _MMAP_THRESHOLD: 32 << 20, _MMAP_MAX: 1 << 
 def freed_memory_kept() -> Iterator[None]:
     """While active, memory that was freed stays with the process; at the end it goes back to the system.
 
-    As it comes, glibc gets every large tensor from the kernel, page by page and zeroed, and hands it back when
-    it is freed: in training on a CPU that took a sixth of the time of a step (docs/benchmarks.md). Does
+    As it comes, glibc gets every large tensor from the kernel, page by page and zeroed, and hands it back
+    when it is freed: in training on a CPU that took a sixth of the time of a step (docs/benchmarks.md). Does
     nothing where the C library has no mallopt (macOS, Windows, musl).
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
