@@ -46,8 +46,8 @@ from jielong.training.stage import StageResult
 
 _CONTEXT = 192
 _LONGEST_CHAT = 256  # tokens; a chat drops its oldest turns before it leaves the positions learnt by much
-_EXAM_SHARE = 0.08  # of the budget, for two models
-_SFT_SHARE = 0.27  # of the time for training
+_EXAM_SHARE = 0.065  # of the budget, for two models
+_SFT_SHARE = 0.31  # of the time for training
 _SFT_EPOCHS = 3.0  # at most: more would learn the conversations by heart
 _SAMPLE_CHARACTERS = 400_000
 _HELDOUT_SHARE = 0.02  # of the user's own documents
@@ -195,7 +195,7 @@ def _sft_recipe(
             context=_CONTEXT,
             batch_rows=parent.batch_rows,
             compile=parent.compile,
-            optimizer=OptimizerSettings(name="muon", lr=1e-3, muon_lr=2e-3, weight_decay=0.05),
+            optimizer=OptimizerSettings(name="muon", lr=1.5e-3, muon_lr=3e-3, weight_decay=0.05),
             schedule=ScheduleSettings(warmup=parent.schedule.warmup, decay=0.8),
             validate_every=100,
             validation_rows=parent.validation_rows,
