@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from jielong.cli import build_app
+from jielong.cli import build_app, main
 
 
 def jielong(*arguments, **options):
@@ -64,16 +64,24 @@ def test_every_command_has_help_in_which_each_setting_is_described(command, caps
         (["quickstart", "--instructions", "x.jsonl"], 2, ["--instructions needs --data"]),
     ],
 )
-def test_wrong_usage_is_one_line_and_the_right_status(arguments, status, words, tmp_path):
-    done = jielong(*arguments, cwd=tmp_path)
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert all(word in done.stderr for word in words), done.stderr
+def test_wrong_usage_is_one_line_and_the_right_status(
+    arguments, status, words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == status
+    said = capsys.readouterr().err
+    assert len(said.strip().splitlines()) == 1, said
+    assert all(word in said for word in words), said
 
 
-def test_debug_shows_the_traceback():
-    assert "Traceback" in jielong("show", "/nowhere", "--debug").stderr
+def test_a_traceback_is_shown_only_when_it_is_asked_for():
+    quiet, debug = jielong("show", "/nowhere"), jielong("show", "/nowhere", "--debug")
+    assert quiet.returncode == 1
+    assert quiet.stderr.startswith("jielong: /nowhere is not a model folder")
+    assert "Traceback" not in quiet.stderr
+    assert "Traceback" in debug.stderr
 
 
 def test_world_make_prints_json_for_machines(tmp_path):
@@ -89,7 +97,7 @@ def test_a_tokenizer_is_trained_and_shown(tmp_path):
     (corpus / "more.jsonl").write_text(json.dumps({"text": "hello world " * 50}) + "\nbroken\n")
     made = jielong("tokenizer", "train", tmp_path / "tok", corpus, "--vocab-size", "400", "--json")
     assert json.loads(made.stdout)["documents"] == 2, made.stderr
-    assert "1 skipped: line is not JSON (more.jsonl:2)" in made.stderr
+    assert "1 skipped: line is not JSON (corpus/more.jsonl:2)" in made.stderr
     shown = json.loads(jielong("tokenizer", "show", tmp_path / "tok", "接龍 again", "--json").stdout)
     assert bytes.fromhex("".join(token["bytes"] for token in shown["tokens"])).decode() == "接龍 again"
     assert "接" in jielong("tokenizer", "show", tmp_path / "tok", "接龍").stdout

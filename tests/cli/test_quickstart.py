@@ -28,7 +28,7 @@ def quickstart(out, *arguments, timeout=240):
 
 
 def test_tiny_from_nothing_to_report_card(tmp_path):
-    done = quickstart(tmp_path / "run", "--size", "tiny")
+    done = quickstart(tmp_path / "run", "--size", "tiny", "--minutes", "0.25")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert {row["model"] for row in report["exam"]} == {"base", "sft"}
     skills = {row["skill"] for row in report["exam"]}
@@ -55,7 +55,7 @@ def test_own_text_and_conversations(tmp_path):
     chats = tmp_path / "chats.json"
     rows = [{"instruction": f"第 {n} 課教什麼？", "input": "", "output": "文字接龍。"} for n in range(60)]
     chats.write_text(json.dumps(rows))
-    done = quickstart(tmp_path / "run", "--data", documents, "--instructions", chats, "--minutes", "0.3")
+    done = quickstart(tmp_path / "run", "--data", documents, "--instructions", chats, "--minutes", "0.25")
     assert "picture.png" in done.stderr
     assert "lessons.jsonl:201" in done.stderr
     base, sft = (
@@ -74,7 +74,7 @@ def test_own_text_and_conversations(tmp_path):
 @pytest.mark.skipif(not SHARED.exists(), reason="the real data of ../shared/data is not here")
 def test_real_text_without_conversations_gets_the_general_exam(tmp_path):
     shakespeare = SHARED / "pretrain" / "en" / "tinyshakespeare.txt"
-    quickstart(tmp_path / "run", "--data", shakespeare, "--minutes", "0.3", "--size", "tiny")
+    quickstart(tmp_path / "run", "--data", shakespeare, "--minutes", "0.25", "--size", "tiny")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     skills = {row["skill"] for row in report["exam"]}
     assert "persona" in skills
