@@ -272,11 +272,10 @@ class Trainer:
         )
 
     def _count(self, step: int, tokens: int, seconds: float) -> None:
-        progress = self.progress
         self.pace.count_step(seconds, self.compiled)
-        progress.step = step + 1
-        progress.tokens += tokens
-        progress.seconds = self.pace.seconds
+        self.progress.step = step + 1
+        self.progress.tokens += tokens
+        self.progress.seconds = self.pace.seconds
 
     # --- now and then
 
