@@ -164,7 +164,7 @@ def outcome(run: Path) -> tuple[bytes, list[dict[str, Any]]]:
     file = run / "model" / "model.safetensors"
     if not file.is_file():
         return b"", []
-    # How much of the machine's limit a run reached is a measurement of its own, taken when runs are long enough.
+    # How much of the limit a run reached is measured anew each time, and only in runs that are long enough.
     rows = [row for row in read_metrics(run / "metrics.jsonl") if "mfu" not in row]
     return file.read_bytes(), [{k: value for k, value in row.items() if k not in CLOCK} for row in rows]
 

@@ -95,7 +95,7 @@ def test_held_out_bits_are_those_of_the_text_read_piece_by_piece(tokenizer, tmp_
 def test_the_peers_rows_hold_the_text_and_begin_as_held_out_pieces_do(tokenizer):
     texts = ["The die rolls again. " * 9, "文字接龍。" * 20]
     rows = stream_rows(tokenizer, texts, 16)
-    assert rows.shape[1] == 16
+    assert rows.shape[1] == 15
     assert (rows[:, 0] == tokenizer.bos_id).all()
     text = tokenizer.decode([int(token) for row in rows for token in row[1:]])
     assert "".join(texts).startswith(text[:100])
@@ -144,7 +144,7 @@ def test_a_worker_takes_the_steps_it_is_told_to(tmp_path):
 
 def test_runs_are_told_apart_so_that_a_second_start_trains_only_what_is_missing(tmp_path, monkeypatch):
     rows = list(rows_of(LAW))
-    assert len({key_of(row) for row in rows}) == 16
+    assert len({key_of(row) for row in rows}) == 15
     path = tmp_path / "results.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -170,6 +170,6 @@ def test_the_grid_is_enough_to_find_the_law_and_its_file_is_what_plan_reads():
 
 def test_the_plot_shows_every_run_and_a_curve_for_each_budget():
     svg = draw(list(rows_of(LAW)), LAW)
-    assert svg.count("<circle") == 16
+    assert svg.count("<circle") == 15
     assert svg.count("<polyline") == len(GRID) + 1
     assert "nan" not in svg
