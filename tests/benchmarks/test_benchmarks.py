@@ -95,7 +95,7 @@ def test_held_out_bits_are_those_of_the_text_read_piece_by_piece(tokenizer, tmp_
 def test_the_peers_rows_hold_the_text_and_begin_as_held_out_pieces_do(tokenizer):
     texts = ["The die rolls again. " * 9, "文字接龍。" * 20]
     rows = stream_rows(tokenizer, texts, 16)
-    assert rows.shape[1] == 15
+    assert rows.shape[1] == 16
     assert (rows[:, 0] == tokenizer.bos_id).all()
     text = tokenizer.decode([int(token) for row in rows for token in row[1:]])
     assert "".join(texts).startswith(text[:100])
