@@ -1,15 +1,14 @@
 """A JSON array of any size is read one element at a time."""
 
 import json
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measured import characters_and_peak
 
-from jielong.data import Problems, read_documents
 from jielong.data.rows import array_elements
 
 zstandard = pytest.importorskip("zstandard")
@@ -21,10 +20,7 @@ def test_a_json_array_is_read_row_by_row(tmp_path: Path) -> None:
         for number in range(6000):
             file.write(json.dumps({"text": f"{number} " + "x" * 5000, "nested": [[number]]}) + ",\n")
         file.write('{"text": "last"}]')
-    tracemalloc.start()
-    count = sum(len(document.text) for document in read_documents([tmp_path], Problems()))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    count, peak = characters_and_peak(tmp_path)
     assert count > 30_000_000
     assert peak < 16_000_000
 

@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from measured import characters_and_peak
 
 from jielong.core.errors import JielongError
 from jielong.data import (
@@ -251,10 +251,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     rows = jsonl({"text": os.urandom(5000).hex()} for _ in range(1500))
     (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(rows * 2))
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress((CHINESE + "\n").encode() * 600_000, 1))
-    tracemalloc.start()
-    count = sum(len(document.text) for document in read_documents([tmp_path], Problems()))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    count, peak = characters_and_peak(tmp_path)
     assert count > 30_000_000
     assert peak < 16_000_000
 

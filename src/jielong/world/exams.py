@@ -18,7 +18,7 @@ from jielong.world.conduct_items import (
 )
 from jielong.world.content import LANGUAGES
 from jielong.world.facts import Fact
-from jielong.world.items import Item
+from jielong.world.items import Item, messages_of
 from jielong.world.knowledge_items import (
     answer_options,
     detail_items,
@@ -150,12 +150,7 @@ def _choice(random: Random, item: Item, options: Sequence[str], answer: int) -> 
 
 
 def _row(item: Item, form: str) -> dict[str, Any]:
-    messages = [
-        {"role": role, "content": text}
-        for question, answer in item.before
-        for role, text in (("user", question), ("assistant", answer))
-    ]
-    messages.append({"role": "user", "content": item.question})
+    messages = [*messages_of(item.before), {"role": "user", "content": item.question}]
     row = {"skill": item.skill, "lang": item.lang, "form": form, "messages": messages}
     return row | ({"fact": item.fact} if item.fact else {})
 

@@ -15,7 +15,7 @@ from jielong.world.conduct_items import (
     task_hints,
 )
 from jielong.world.content import LANGUAGES, load
-from jielong.world.items import Item
+from jielong.world.items import Item, messages_of
 from jielong.world.knowledge_items import detail_items, follow_up_items, stranger_items, taught_items
 from jielong.world.task_items import (
     arithmetic_item,
@@ -149,10 +149,5 @@ def _conversation(group: Sequence[Item], language: str) -> Conversation:
     return {
         "skill": group[0].skill if len(group) == 1 else "mixed",
         "lang": language,
-        "messages": [
-            {"role": role, "content": text}
-            for item in group
-            for question, answer in item.turns
-            for role, text in (("user", question), ("assistant", answer))
-        ],
+        "messages": messages_of(turn for item in group for turn in item.turns),
     }

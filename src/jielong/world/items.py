@@ -1,6 +1,6 @@
 """A question with its answer and the check that truth puts on it: what instructions and exams are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,15 @@ class Item:
     def turns(self) -> tuple[tuple[str, str], ...]:
         """The whole conversation, question and answer by turn."""
         return (*self.before, (self.question, self.answer))
+
+
+def messages_of(turns: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """Turns, question and answer, as chat messages."""
+    return [
+        {"role": role, "content": text}
+        for question, answer in turns
+        for role, text in (("user", question), ("assistant", answer))
+    ]
 
 
 def check(kind: str, answers: Sequence[str] = (), forbidden: Sequence[str] = ()) -> dict[str, Any]:
