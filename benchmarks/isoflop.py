@@ -34,7 +34,8 @@ GRID = {
     1e13: ((32, 2), (64, 2), (96, 3), (128, 4), (192, 4)),
 }
 """Shapes (width, layers) by budget in FLOPs: fifteen runs of 8e13 together."""
-AMOUNTS = {"en": 10_000_000, "zh": 4_000_000}  # characters: each language about 3.5 M tokens, none read twice
+AMOUNTS = {"en": 10_000_000, "zh": 4_000_000}
+"""Characters: each language about 3.5 M tokens. One run, the smallest of the largest budget, reads more."""
 TRAINING = {
     "batch_rows": 8,
     "context": CONTEXT,
