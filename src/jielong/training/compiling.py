@@ -10,6 +10,10 @@ from jielong.core.progress import console
 from jielong.training.compile_cache import remove_half_written
 from jielong.training.distributed import world_size
 
+_OPTIONS = {"cpp.vec_isa_ok": True}
+"""Inductor knows what the processor can do. Whether the C++ compiler can too, it would find out by compiling
+three programs, 9 s of a processor; every compiler that takes torch's headers can."""
+
 
 def compile_objective(objective: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Compile a function for one shape of its arguments, when it is first called.
@@ -17,7 +21,7 @@ def compile_objective(objective: Callable[..., Tensor]) -> Callable[..., Tensor]
     What killed runs have left half-written in the cache of compiled code is removed before.
     """
     remove_half_written()
-    return torch.compile(objective, dynamic=False)
+    return torch.compile(objective, dynamic=False, options=_OPTIONS)
 
 
 def may_go_on_uncompiled(error: Exception, wanted: str) -> bool:
