@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from jielong.core.errors import JielongError
 from jielong.core.files import to_json
 from jielong.generation import Engine, SamplingSettings, TextStream, complete, load_engine
-from jielong.generation.sampling import adjusted_probabilities
+from jielong.generation.sampling import Dice, adjusted_probabilities
 
 GREEDY = SamplingSettings(temperature=0, max_tokens=40)
 SAMPLED = SamplingSettings(temperature=1.3, top_p=0.9, max_tokens=30, seed=5)
@@ -79,7 +79,7 @@ def test_first_tokens_follow_the_probabilities(engine: Engine) -> None:
     with torch.inference_mode():
         hidden = engine.model(torch.tensor([prompt]), torch.arange(len(prompt))[None])
         logits = engine.model.head(hidden[:, -1])[:, : engine.tokenizer.vocab_size]
-    expected = adjusted_probabilities(logits, settings)[0].double() * 2000
+    expected = adjusted_probabilities(logits, Dice.of([settings]))[0].double() * 2000
     rows = engine.generate([prompt] * 2000, settings)
     counts = torch.tensor([row.ids[0] for row in rows]).bincount(minlength=len(expected))
     kept = expected > 0
@@ -117,6 +117,54 @@ def test_score_equals_transformers(engine: Engine, oracle: torch.nn.Module) -> N
             logprobs = oracle(torch.tensor([prompt + continuation])).logits[0].double().log_softmax(-1)
         expected = sum(float(logprobs[len(prompt) - 1 + i, token]) for i, token in enumerate(continuation))
         assert score == pytest.approx(expected, abs=1e-3)
+
+
+def test_continuations_of_one_prompt_share_a_row(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = prompts_of(engine, [30, 7, 50], seed=1)
+    choices = prompts_of(engine, [4, 1, 20, 9], seed=2)
+    read = []
+    forward = engine.model.forward
+
+    def counting(tokens: torch.Tensor, *rest: object) -> torch.Tensor:
+        read.append(tokens.shape)
+        return forward(tokens, *rest)
+
+    monkeypatch.setattr(engine.model, "forward", counting)
+    pairs = [(prompt, choice) for prompt in prompts for choice in choices]
+    scores = engine.score(*zip(*pairs, strict=True))
+    assert sum(rows for rows, _ in read) == 3
+    monkeypatch.undo()
+    # Other pairs in between: every prompt alone in its row.
+    alone = engine.score(*zip(*sorted(pairs, key=lambda pair: len(pair[1])), strict=True))
+    expected = dict(zip(sorted(range(12), key=lambda i: len(pairs[i][1])), alone, strict=True))
+    assert scores == pytest.approx([expected[i] for i in range(12)], abs=1e-4)
+
+
+def test_every_token_of_a_text_has_a_score(engine: Engine) -> None:
+    texts = prompts_of(engine, [1, 2, 40, 40, 96], seed=3)
+    for text, scores in zip(texts, engine.token_logprobs(texts, candidates=3), strict=True):
+        assert scores[0] is None
+        assert [score.token for score in scores[1:]] == text[1:]
+        if len(text) > 1:
+            total = engine.score([text[:1]], [text[1:]])[0]
+            assert sum(score.logprob for score in scores[1:]) == pytest.approx(total, abs=1e-3)
+        for score in scores[1:]:
+            assert len(score.top) == 3
+            assert score.top == sorted(score.top, key=lambda pair: -pair[1])
+            assert score.logprob <= score.top[0][1] + 1e-6
+
+
+def test_an_embedding_is_the_mean_of_a_text_alone(engine: Engine) -> None:
+    texts = prompts_of(engine, [1, 30, 96, 7], seed=4)
+    together = engine.embed(texts)
+    assert together.shape == (4, engine.model.config.hidden_size)
+    for row, text in zip(together, texts, strict=True):
+        with torch.inference_mode():
+            hidden = engine.model(torch.tensor([text]), torch.arange(len(text))[None])
+        torch.testing.assert_close(row, hidden[0].mean(0), atol=1e-5, rtol=1e-4)
+    for text, message in [([], "empty"), ([20] * 97, "97 tokens")]:
+        with pytest.raises(JielongError, match=message):
+            engine.embed([text])
 
 
 def test_score_and_generation_agree(engine: Engine) -> None:

@@ -17,7 +17,13 @@ from transformers import (
 )
 
 from jielong.generation import SamplingSettings
-from jielong.generation.sampling import adjusted_probabilities, penalize_repetition, roll, uniform_numbers
+from jielong.generation.sampling import (
+    Dice,
+    adjusted_probabilities,
+    penalize_repetition,
+    roll,
+    uniform_numbers,
+)
 
 
 def random_logits(seed: int, rows: int = 5, vocabulary: int = 700, spread: float = 3.0) -> Tensor:
@@ -46,7 +52,7 @@ def test_filters_equal_transformers(
         processors.append(MinPLogitsWarper(min_p))
     expected = processors(torch.zeros(5, 1, dtype=torch.long), logits.clone()).softmax(-1)
     settings = SamplingSettings(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-    actual = adjusted_probabilities(logits, settings)
+    actual = adjusted_probabilities(logits, Dice.of([settings]))
     clear = ~rows_at_a_border(logits.double() / temperature, top_k, top_p, min_p)
     assert torch.equal(actual[clear] > 0, expected[clear] > 0)
     torch.testing.assert_close(actual[clear], expected[clear], atol=1e-6, rtol=1e-4)
@@ -72,12 +78,12 @@ def test_repetition_penalty_equals_transformers(seed: int, penalty: float) -> No
 
 def test_top_k_keeps_exactly_k_and_top_p_the_fewest() -> None:
     logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
-    assert adjusted_probabilities(logits, SamplingSettings(temperature=1, top_k=2)).tolist()[
+    assert adjusted_probabilities(logits, Dice.of([SamplingSettings(temperature=1, top_k=2)])).tolist()[
         0
     ] == pytest.approx([0.625, 0.375, 0, 0])
-    kept = adjusted_probabilities(logits, SamplingSettings(temperature=1, top_p=0.79)) > 0
+    kept = adjusted_probabilities(logits, Dice.of([SamplingSettings(temperature=1, top_p=0.79)])) > 0
     assert kept.tolist() == [[True, True, False, False]]
-    kept = adjusted_probabilities(logits, SamplingSettings(temperature=1, top_p=0.81)) > 0
+    kept = adjusted_probabilities(logits, Dice.of([SamplingSettings(temperature=1, top_p=0.81)])) > 0
     assert kept.tolist() == [[True, True, True, False]]
 
 
@@ -93,7 +99,7 @@ def test_top_k_keeps_exactly_k_and_top_p_the_fewest() -> None:
 def test_frequencies_follow_the_probabilities(settings: SamplingSettings) -> None:
     draws = 60_000
     logits = random_logits(3, rows=1, vocabulary=40, spread=1.0)
-    probabilities = adjusted_probabilities(logits, settings)
+    probabilities = adjusted_probabilities(logits, Dice.of([settings]))
     uniforms = torch.from_numpy(uniform_numbers(11, 4, draws))
     tokens = roll(probabilities.expand(draws, -1), uniforms)
     counts = tokens.bincount(minlength=40).double()

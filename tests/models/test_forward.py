@@ -8,6 +8,7 @@ from peers import make_peer
 
 from jielong.core.errors import JielongError
 from jielong.models import (
+    CacheRows,
     KVCache,
     ModelConfig,
     Transformer,
@@ -45,7 +46,9 @@ def test_decoding_with_a_cache_equals_the_full_forward(model):
     cache = KVCache.allocate(model.config, 3, LENGTH + 5)
     for at in range(LENGTH):
         where = torch.full((3, 1), at)
-        assert_same(model(ids[:, at : at + 1], where, cache=cache), full[:, at : at + 1])
+        # All rows are at one position, so nothing that is read needs hiding; and rows may be taken in parts.
+        parts = [CacheRows(cache, 0, 2, at + 1, aligned=True), CacheRows(cache, 2, 1, at + 3)]
+        assert_same(model(ids[:, at : at + 1], where, cache=parts), full[:, at : at + 1])
 
 
 @pytest.mark.parametrize("sizes", [(20,), (1, 19), (7, 6, 7), (19, 1)])
@@ -55,9 +58,8 @@ def test_prefill_in_chunks_equals_prefill_at_once(model, sizes):
     start = 0
     for size in sizes:
         where = positions()[:, start : start + size]
-        # The mask may show fewer slots than the cache has.
-        mask = causal_cache_mask(where, start + size)
-        assert_same(model(ids[:, start : start + size], where, mask, cache), full[:, start : start + size])
+        rows = CacheRows(cache, 0, 3, start + size)
+        assert_same(model(ids[:, start : start + size], where, cache=[rows]), full[:, start : start + size])
         start += size
 
 
@@ -65,11 +67,11 @@ def test_a_right_padded_batch_equals_single_rows_and_goes_on_decoding(model):
     """Padding writes into slots that the next tokens overwrite, so it is never seen."""
     lengths, ids = [20, 3, 11], tokens()
     cache = KVCache.allocate(model.config, 3, LENGTH + 4)
-    batch = model(ids, positions(), cache=cache)
+    batch = model(ids, positions(), cache=[CacheRows(cache, 0, 3, LENGTH)])
     following = tokens(rows=3, length=4, seed=1)
     for step in range(4):
         where = torch.tensor(lengths).unsqueeze(1) + step
-        last = model(following[:, step : step + 1], where, cache=cache)
+        last = model(following[:, step : step + 1], where, cache=[CacheRows(cache, 0, 3, LENGTH + 4)])
     for row, length in enumerate(lengths):
         alone = model(ids[row : row + 1, :length], positions(1, length))
         assert_same(batch[row : row + 1, :length], alone)
@@ -113,16 +115,19 @@ def test_the_window_hides_what_lies_before_it(tmp_path):
     assert (moved[reach + 1 :] == 0).all()
 
 
-def test_rows_of_a_cache_can_be_taken_and_repeated(model):
+def test_a_row_of_a_cache_can_be_copied(model):
     ids = tokens()
-    cache = KVCache.allocate(model.config, 3, LENGTH + 1)
-    model(ids, positions(), cache=cache)
-    chosen = cache.select_rows(torch.tensor([2, 0, 2]))
-    assert (chosen.batch, chosen.length) == (3, LENGTH + 1)
+    cache, copies = (KVCache.allocate(model.config, 3, LENGTH + 1) for _ in range(2))
+    model(ids, positions(), cache=[CacheRows(cache, 0, 3, LENGTH)])
+    assert (cache.batch, cache.length) == (3, LENGTH + 1)
+    sources = [2, 0, 2]
+    for row, source in enumerate(sources):
+        copies.copy_row(row, cache, source, LENGTH)
     where = torch.full((3, 1), LENGTH)
-    out = model(torch.tensor([[5], [6], [7]]), where, cache=chosen)
-    for row, (source, token) in enumerate([(2, 5), (0, 6), (2, 7)]):
-        whole = torch.cat((ids[source], torch.tensor([token]))).unsqueeze(0)
+    following = torch.tensor([[5], [6], [7]])
+    out = model(following, where, cache=[CacheRows(copies, 0, 3, LENGTH + 1)])
+    for row, source in enumerate(sources):
+        whole = torch.cat((ids[source], following[row])).unsqueeze(0)
         assert_same(out[row : row + 1], model(whole, positions(1, LENGTH + 1))[:, -1:])
 
 
@@ -206,8 +211,8 @@ def test_the_network_compiles_to_one_graph():
         mask = packed_mask(torch.zeros_like(ids))
         assert_same(compiled(ids, where), model(ids, where))
         assert_same(compiled(ids, where, mask), model(ids, where, mask))
-        caches = [KVCache.allocate(model.config, 3, 32) for _ in range(2)]
-        assert_same(compiled(ids, where, None, caches[0]), model(ids, where, None, caches[1]))
+        parts = [[CacheRows(KVCache.allocate(model.config, 3, 32), 0, 3, LENGTH)] for _ in range(2)]
+        assert_same(compiled(ids, where, None, parts[0]), model(ids, where, None, parts[1]))
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def _candidates(step: Step) -> list[tuple[int, float, float]]:
         if place == 0 or candidate[1] >= _UNLIKELY
     ]
     if all(token != step.token for token, _, _ in shown):
-        shown.append((step.token, math.exp(step.logprob), step.probability))
+        shown.append((step.token, math.exp(step.logprob or 0.0), step.probability or 0.0))
     return shown
 
 

@@ -2,21 +2,39 @@
 
 from jielong.generation.chat import Answer, ChatSession, MessageTooLongError
 from jielong.generation.complete import complete
-from jielong.generation.engine import Completion, Engine, FinishReason, Step, load_engine
+from jielong.generation.engine import Engine, load_engine
+from jielong.generation.request import (
+    Completion,
+    FinishReason,
+    Grammar,
+    GrammarState,
+    Request,
+    Step,
+    TokenScore,
+)
+from jielong.generation.running import Generation
 from jielong.generation.settings import SamplingSettings
 from jielong.generation.stopping import StopStrings, TextStream
+from jielong.generation.thread import EngineThread, Ticket
 
 __all__ = [
     "Answer",
     "ChatSession",
     "Completion",
     "Engine",
+    "EngineThread",
     "FinishReason",
+    "Generation",
+    "Grammar",
+    "GrammarState",
     "MessageTooLongError",
+    "Request",
     "SamplingSettings",
     "Step",
     "StopStrings",
     "TextStream",
+    "Ticket",
+    "TokenScore",
     "complete",
     "load_engine",
 ]

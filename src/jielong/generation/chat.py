@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from jielong.core.errors import JielongError
-from jielong.generation.engine import Engine, FinishReason, Step
+from jielong.generation.engine import Engine
+from jielong.generation.request import FinishReason, Step
 from jielong.generation.settings import SamplingSettings
 
 # Room kept for an answer when the context is nearly full: this share of the context, or max_tokens if that is

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from jielong.generation.engine import Engine, Step
+from jielong.generation.engine import Engine
+from jielong.generation.request import Step
 from jielong.generation.settings import SamplingSettings
 
 

@@ -1,93 +1,42 @@
 """The engine: prompts in, continuations out, for one prompt or for many."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from jielong.core.errors import JielongError
-from jielong.generation.decoding import DecodingBatch, Sampler
-from jielong.generation.scoring import score_continuations
+from jielong.generation.prefill import Prefill, WaitingPrompt, next_group, queued
+from jielong.generation.prefix_cache import PrefixCache
+from jielong.generation.request import Completion, Request, Step, TokenScore
+from jielong.generation.rows import Rows
+from jielong.generation.running import Generation
+from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
+from jielong.generation.scoring import mean_hidden, score_continuations, token_logprobs
 from jielong.generation.settings import SamplingSettings, end_token_ids
-from jielong.generation.stopping import TextStream
 from jielong.models import Transformer, load_model
 from jielong.tokenizer import Tokenizer
 
-FinishReason = Literal["stop", "length"]
-
-# Most rows that decode together. More rows make a step dearer but a token cheaper, up to about this many on a
-# CPU.
-_BATCH_ROWS = 128
-# Most bytes of key-value cache at a time; a batch gets fewer rows when theirs are long.
+# Most answers that decode together. More rows make a step dearer but a token cheaper, up to about this many
+# on a CPU.
+_ROWS = 128
+# Most bytes of key-value cache at a time, by the longest that the answers may become.
 _CACHE_BYTES = 2 << 30
-# Rows that have ended are compacted away when they are this share of the batch.
-_COMPACT_SHARE = 0.25
-# How many of the likeliest tokens a Step shows.
+# Most bytes of beginnings of prompts that are kept for prompts to come.
+_PREFIX_BYTES = 256 << 20
+# Prompt tokens computed in one step: few while answers are decoding, so that none of them waits for long.
+_PREFILL_ALONE, _PREFILL_BESIDE = 4096, 512
+# How many of the likeliest tokens a Step of `stream` shows.
 _CANDIDATES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What was generated after one prompt."""
-
-    ids: list[int]
-    """Generated tokens; the end token, if one came, is the last."""
-    text: str
-    """Their text, without the end token and cut before a stop string."""
-    finish_reason: FinishReason
-    """`stop`: an end token or a stop string came; `length`: `max_tokens` or the context ran out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One roll of the die."""
-
-    token: int
-    text: str
-    """Text that can be shown now: whole characters only, perhaps none."""
-    logprob: float
-    """Natural log of the model's own probability of the token (no temperature, no filters)."""
-    probability: float
-    """Probability that the token was rolled with, after temperature, filters and penalty; 1 when greedy."""
-    top: list[tuple[int, float]]
-    """The model's likeliest tokens and their own probabilities, likeliest first."""
-    top_rolled: list[tuple[int, float]]
-    """The same tokens in the same order with the probabilities they were rolled with."""
-    finish_reason: FinishReason | None
-    """Set on the last step."""
-
-
-@dataclass(slots=True)
-class _Row:
-    """A prompt on its way to a completion."""
-
-    index: int
-    prompt: Sequence[int]
-    limit: int
-    text: TextStream | None
-    ids: list[int] = field(default_factory=list)
-    pieces: list[str] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
-
-
-@dataclass(slots=True)
-class _Roll:
-    """One step of a batch, slot by slot: logits [B, rows of the embedding], probabilities [B, tokens]."""
-
-    tokens: list[int]
-    logits: Tensor
-    probabilities: Tensor | None
-
-
 class Engine:
-    """Generates with a model and its tokenizer.
+    """Generates with a model and its tokenizer; one thread uses it at a time.
 
-    A row's tokens depend on its prompt, the settings and its place in the list of prompts, not on the other
-    rows, except where two tokens are so close that the rounding of a differently shaped matrix product
-    decides.
+    Requests join between two steps and leave when they have ended. A request's tokens depend on its prompt,
+    its settings and its stream of numbers, not on the others, except where two tokens are so close that the
+    rounding of a differently shaped matrix product decides.
     """
 
     def __init__(
@@ -112,11 +61,31 @@ class Engine:
         self.defaults = defaults or SamplingSettings()
         # Embeddings may have more rows than the tokenizer has tokens; the spare ones mean nothing.
         self._vocabulary = min(model.config.vocab_size, tokenizer.vocab_size)
+        weight = next(model.parameters())
+        self._device = weight.device
+        # On a CPU attention in float32 is faster than in bfloat16, and better.
+        on_cpu = weight.device.type == "cpu"
+        self._cache_dtype = torch.promote_types(weight.dtype, torch.float32) if on_cpu else weight.dtype
+        self._waiting: list[WaitingPrompt] = []
+        self._prefill: Prefill | None = None
+        self._rows = Rows(model.config, self._cache_dtype, self._device)
+        self._prefixes = PrefixCache(_PREFIX_BYTES)
+        self._dice = (-1, Dice.of([]))
 
     @property
     def context_length(self) -> int:
         """Most tokens, prompt and answer together, that the model can hold."""
         return self.model.config.max_position_embeddings
+
+    @property
+    def running(self) -> int:
+        """Answers that are decoding."""
+        return len(self._rows)
+
+    @property
+    def waiting(self) -> int:
+        """Answers whose prompt has not been computed yet."""
+        return queued(self._waiting) + (queued(self._prefill.group) if self._prefill else 0)
 
     def generate(
         self, prompts: Sequence[Sequence[int]], settings: SamplingSettings | None = None
@@ -135,13 +104,29 @@ class Engine:
             JielongError: if a prompt is empty, leaves no room in the context, or holds an unknown token.
         """
         settings = settings or self.defaults
-        rows = [
-            self._row(index, prompt, settings, bool(settings.stop)) for index, prompt in enumerate(prompts)
-        ]
-        for batch in self._batches(rows):
-            for _ in self._decode(batch, settings):
-                pass
-        return [self._completion(row) for row in rows]
+        return self.run([Request(prompt, settings, stream) for stream, prompt in enumerate(prompts)])
+
+    def run(self, requests: Sequence[Request]) -> list[Completion]:
+        """Answer every request, in batches.
+
+        Returns:
+            One completion per request, in the same order.
+
+        Raises:
+            JielongError: as `check`, before anything is computed.
+        """
+        for place, request in enumerate(requests):
+            self.check(request, f"prompt {place}")
+        # Long prompts first: what is then computed together is of similar length.
+        order = sorted(range(len(requests)), key=lambda place: -len(requests[place].prompt))
+        generations = {place: self._join(requests[place], followed=False) for place in order}
+        try:
+            while any(generation.finish_reason is None for generation in generations.values()):
+                self.step()
+        finally:
+            for generation in generations.values():
+                generation.cancel()
+        return [generations[place].completion() for place in range(len(requests))]
 
     def stream(
         self, prompt: Sequence[int], settings: SamplingSettings | None = None, *, index: int = 0
@@ -151,7 +136,7 @@ class Engine:
         Args:
             prompt: token ids, at least one.
             settings: how to sample; the model folder's defaults when None.
-            index: the row whose numbers to roll with; `stream(p, s, index=i)` rolls as row i of `generate`.
+            index: the stream of numbers to roll with; `stream(p, s, index=i)` rolls as row i of `generate`.
 
         Yields:
             One Step per token. Their texts join to the text that `generate` returns.
@@ -159,112 +144,217 @@ class Engine:
         Raises:
             JielongError: as `generate`, before the first step.
         """
-        settings = settings or self.defaults
-        row = self._row(index, prompt, settings, True)
-        return self._steps(row, settings)
+        return self._steps(self.add(Request(prompt, settings or self.defaults, index, _CANDIDATES)))
+
+    def check(self, request: Request, name: str = "the prompt") -> None:
+        """Refuse a request that cannot be served.
+
+        Raises:
+            JielongError: if its prompt is empty, leaves no room in the context, or holds an unknown token.
+        """
+        prompt = request.prompt
+        if not prompt:
+            raise JielongError(f"{name} is empty; generation needs at least one token to go on from")
+        if len(prompt) >= self.context_length:
+            raise JielongError(
+                f"{name} has {len(prompt)} tokens and the context holds {self.context_length}, "
+                "which leaves no room for an answer; shorten the prompt"
+            )
+        tokens = [*prompt, *request.settings.logit_bias]
+        if not 0 <= min(tokens) <= max(tokens) < self._vocabulary:
+            raise JielongError(f"{name} holds a token outside the vocabulary of {self._vocabulary}")
+
+    def add(self, request: Request) -> Generation:
+        """Let a request join at the next step.
+
+        Raises:
+            JielongError: as `check`.
+        """
+        self.check(request)
+        return self._join(request, followed=True)
+
+    @torch.inference_mode()
+    def step(self) -> bool:
+        """Go on with everything: a part of the prompts that wait, and a token for every answer.
+
+        Returns:
+            Whether anything is left to do.
+        """
+        self._drop_cancelled()
+        self._compute_prompts()
+        # What came just now with the prompts is not a step old, but waiting for the next would gain nothing.
+        self._decode()
+        return bool(self._waiting or self._prefill or len(self._rows))
+
+    def clear(self) -> None:
+        """Cancel everything, as after an error in the middle of a step."""
+        prompts = [*self._waiting, *(self._prefill.group if self._prefill else [])]
+        for generation in [*self._rows, *(one for prompt in prompts for one in prompt.generations)]:
+            generation.end_cancelled()
+        self._waiting, self._prefill = [], None
+        self._rows = Rows(self.model.config, self._cache_dtype, self._device)
 
     def score(self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[float]:
         """Log-probability (nats) of each continuation after its prompt, at temperature 1 and without filters.
+
+        A prompt that stands before several continuations in a row is computed once.
 
         Raises:
             JielongError: if a prompt or a continuation is empty, or a pair is longer than the context.
         """
         return score_continuations(self.model, prompts, continuations)
 
-    def _row(self, index: int, prompt: Sequence[int], settings: SamplingSettings, as_text: bool) -> _Row:
-        if not prompt:
-            raise JielongError(f"prompt {index} is empty; generation needs at least one token to go on from")
-        room = self.context_length - len(prompt)
-        if room < 1:
-            raise JielongError(
-                f"prompt {index} has {len(prompt)} tokens and the context holds {self.context_length}, "
-                "which leaves no room for an answer; shorten the prompt"
-            )
-        if not 0 <= min(prompt) <= max(prompt) < self._vocabulary:
-            raise JielongError(f"prompt {index} holds a token outside the vocabulary of {self._vocabulary}")
-        text = TextStream(self.tokenizer, settings.stop) if as_text else None
-        return _Row(index, prompt, min(settings.max_tokens, room), text)
+    def token_logprobs(
+        self, texts: Sequence[Sequence[int]], candidates: int = 0
+    ) -> list[list[TokenScore | None]]:
+        """What the model gives to each token of each text after those before it; the first is None.
 
-    def _batches(self, rows: list[_Row]) -> Iterator[list[_Row]]:
-        """Group rows of similar length, longest first, so that little of a batch is padding."""
-        config = self.model.config
-        bytes_per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
-        bytes_per_token *= next(self.model.parameters()).element_size()
-        batch: list[_Row] = []
-        for row in sorted(rows, key=lambda row: -len(row.prompt)):
-            if batch:
-                longest = len(batch[0].prompt)
-                most_rows = max(1, _CACHE_BYTES // (bytes_per_token * (longest + batch[0].limit)))
-                if len(batch) >= min(_BATCH_ROWS, most_rows) or len(row.prompt) + 128 < longest // 2:
-                    yield batch
-                    batch = []
-            batch.append(row)
-        if batch:
-            yield batch
+        Raises:
+            JielongError: if a text is empty or longer than the context.
+        """
+        return token_logprobs(self.model, texts, candidates, self._vocabulary)
 
-    def _decode(self, rows: list[_Row], settings: SamplingSettings) -> Iterator[_Roll]:
-        """Roll until every row has ended, filling the rows; a roll is given after its tokens are taken."""
-        with torch.inference_mode():
-            prompts = [row.prompt for row in rows]
-            batch = DecodingBatch(self.model, prompts)
-            sampler = Sampler(
-                settings,
-                prompts,
-                [row.index for row in rows],
-                max(row.limit for row in rows),
-                self._vocabulary,
-                next(self.model.parameters()).device,
-            )
-            logits = batch.prefill()
-        while True:
-            with torch.inference_mode():
-                tokens, probabilities = sampler.choose(logits[:, : self._vocabulary])
-            roll = _Roll(tokens.tolist(), logits, probabilities)
-            for row, token in zip(rows, roll.tokens, strict=True):
-                if row.finish_reason is None:
-                    self._accept(row, token)
-            yield roll
-            alive = [slot for slot, row in enumerate(rows) if row.finish_reason is None]
-            if not alive:
+    def embed(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """The mean of each text's last hidden states, float32 [N, D].
+
+        Raises:
+            JielongError: if a text is empty or longer than the context.
+        """
+        return mean_hidden(self.model, texts)
+
+    def _join(self, request: Request, followed: bool) -> Generation:
+        room = self.context_length - len(request.prompt)
+        limit = min(request.settings.max_tokens, room)
+        generation = Generation(request, self.tokenizer, self.end_ids, limit, self._vocabulary, followed)
+        tokens = tuple(request.prompt)
+        if self._waiting and self._waiting[-1].tokens == tokens:
+            self._waiting[-1].generations.append(generation)
+        else:
+            self._waiting.append(WaitingPrompt(tokens, [generation]))
+        return generation
+
+    def _steps(self, generation: Generation) -> Iterator[Step]:
+        try:
+            while generation.finish_reason is None:
+                self.step()
+                yield from generation.take()
+        finally:
+            generation.cancel()
+
+    def _drop_cancelled(self) -> None:
+        cancelled = [one for one in self._rows if one.cancelled]
+        self._rows.drop(cancelled)
+        for prompt in [*self._waiting, *(self._prefill.group if self._prefill else [])]:
+            cancelled += [one for one in prompt.generations if one.cancelled]
+            prompt.generations = [one for one in prompt.generations if not one.cancelled]
+        for generation in cancelled:
+            generation.end_cancelled()
+        self._waiting = [prompt for prompt in self._waiting if prompt.generations]
+        if self._prefill is not None and not queued(self._prefill.group):
+            self._prefill = None
+
+    def _compute_prompts(self) -> None:
+        """A part of the group of prompts at hand; when it is complete, its answers get their first token."""
+        if self._prefill is None:
+            room = self._room()
+            if not self._waiting or room < 1:
                 return
-            with torch.inference_mode():
-                if len(alive) <= len(rows) * (1 - _COMPACT_SHARE):
-                    slots = torch.tensor(alive, device=tokens.device)
-                    batch.keep(slots)
-                    sampler.keep(slots)
-                    tokens = tokens[slots]
-                    rows = [rows[slot] for slot in alive]
-                logits = batch.step(tokens)
+            group, known = next_group(self._waiting, room, self._prefixes)
+            self._prefill = Prefill(self.model, group, known, self._cache_dtype)
+        prefill = self._prefill
+        logits = prefill.advance(_PREFILL_BESIDE if len(self._rows) else _PREFILL_ALONE)
+        if logits is None:
+            return
+        self._prefill = None
+        owners = [
+            (row, generation) for row, prompt in enumerate(prefill.group) for generation in prompt.generations
+        ]
+        for row, prompt in enumerate(prefill.group):
+            self._prefixes.keep(prompt.tokens, prefill.cache, row)
+        generations = [generation for _, generation in owners]
+        rows = torch.tensor([row for row, _ in owners], device=logits.device)
+        dice = Dice.of([generation.request.settings for generation in generations], self._device)
+        self._roll(logits[rows], generations, dice)
+        for row, generation in owners:
+            if generation.finish_reason is None:
+                self._rows.add(generation, prefill.cache, row)
 
-    def _accept(self, row: _Row, token: int) -> None:
-        row.ids.append(token)
-        if token in self.end_ids:
-            row.finish_reason = "stop"
-        elif row.text is not None:
-            row.pieces.append(row.text.push(token))
-            if row.text.stopped:
-                row.finish_reason = "stop"
-        if row.finish_reason is None and len(row.ids) >= row.limit:
-            row.finish_reason = "length"
-        if row.finish_reason is not None and row.text is not None:
-            row.pieces.append(row.text.flush())
+    def _room(self) -> int:
+        """Answers that may begin now; one at least when nothing is decoding."""
+        if not len(self._rows):
+            return _ROWS
+        config = self.model.config
+        slot_bytes = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+        slot_bytes *= self._cache_dtype.itemsize
+        longest = max(len(one.request.prompt) + one.limit for one in self._rows)
+        return min(_ROWS, max(1, _CACHE_BYTES // (slot_bytes * longest))) - len(self._rows)
 
-    def _completion(self, row: _Row) -> Completion:
-        assert row.finish_reason is not None  # noqa: S101 - _decode ends only when every row has
-        if row.text is not None:
-            return Completion(row.ids, "".join(row.pieces), row.finish_reason)
-        # The same decoder as in a stream, run once at the end.
-        text = TextStream(self.tokenizer)
-        shown = row.ids[:-1] if row.ids[-1] in self.end_ids else row.ids
-        pieces = [*(text.push(token) for token in shown), text.flush()]
-        return Completion(row.ids, "".join(pieces), row.finish_reason)
+    def _decode(self) -> None:
+        """One more token for every answer that has one already."""
+        if not len(self._rows):
+            return
+        parts = self._rows.parts()
+        generations = list(self._rows)
+        tokens = torch.tensor([[one.ids[-1]] for one in generations], device=self._device)
+        positions = torch.tensor([[one.position] for one in generations], device=self._device)
+        hidden = self.model(tokens, positions, cache=parts)
+        if self._dice[0] != self._rows.version:
+            settings = [generation.request.settings for generation in generations]
+            self._dice = (self._rows.version, Dice.of(settings, self._device))
+        self._roll(self.model.head(hidden[:, 0]), generations, self._dice[1])
+        ended = [generation for generation in generations if generation.finish_reason is not None]
+        for generation in ended:
+            if generation.followed:
+                # The next turn of a conversation begins with this one.
+                self._prefixes.keep(generation.tokens[:-1], *self._rows.row_of(generation))
+        self._rows.drop(ended)
 
-    def _steps(self, row: _Row, settings: SamplingSettings) -> Iterator[Step]:
-        shown = 0
-        for roll in self._decode([row], settings):
-            text = "".join(row.pieces[shown:])
-            shown = len(row.pieces)
-            yield _step(roll, self._vocabulary, text, row.finish_reason)
+    def _roll(self, logits: Tensor, generations: list[Generation], dice: Dice) -> None:
+        """Give each answer its next token, from logits [B, rows of the embedding]."""
+        own = logits.float()
+        logits = own[:, : self._vocabulary]
+        edited = [row for row, generation in enumerate(generations) if generation.edits]
+        if edited:
+            logits = logits.clone()
+            for row in edited:
+                logits[row] = generations[row].edited(logits[row])
+        probabilities = None
+        if dice.temperature is None:
+            chosen = likeliest_tokens(logits)
+        else:
+            probabilities = adjusted_probabilities(logits, dice)
+            numbers = [generation.number() for generation in generations]
+            chosen = roll(probabilities, torch.tensor(numbers, dtype=torch.float64, device=logits.device))
+            if dice.greedy is not None:
+                chosen = torch.where(dice.greedy, likeliest_tokens(logits), chosen)
+        for row, (generation, token) in enumerate(zip(generations, chosen.tolist(), strict=True)):
+            piece = generation.accept(token)
+            if generation.followed:
+                rolled = None if probabilities is None else probabilities[row]
+                generation.add_step(self._step(generation, token, piece, own[row], rolled))
+
+    def _step(
+        self, generation: Generation, token: int, text: str, logits: Tensor, rolled: Tensor | None
+    ) -> Step:
+        """Describe a roll: the model's own logits, and the probabilities [V] that were rolled with."""
+        candidates = generation.request.candidates
+        if candidates is None:
+            return Step(token, text, None, None, [], [], generation.finish_reason)
+        greedy = rolled is None or generation.request.settings.temperature == 0
+        logprobs = logits.log_softmax(dim=-1)[: self._vocabulary]
+        likeliest = logprobs.topk(min(candidates, len(logprobs)))
+        ids = likeliest.indices.tolist()
+        if greedy or rolled is None:
+            die = [float(candidate == token) for candidate in ids]
+            probability = 1.0
+        else:
+            die = rolled[likeliest.indices].tolist()
+            probability = float(rolled[token])
+        top = list(zip(ids, likeliest.values.exp().tolist(), strict=True))
+        top_rolled = list(zip(ids, die, strict=True))
+        return Step(
+            token, text, float(logprobs[token]), probability, top, top_rolled, generation.finish_reason
+        )
 
 
 def load_engine(folder: Path, dtype: torch.dtype = torch.float32) -> Engine:
@@ -278,22 +368,3 @@ def load_engine(folder: Path, dtype: torch.dtype = torch.float32) -> Engine:
     return Engine(
         model, tokenizer, end_ids=end_token_ids(folder), defaults=SamplingSettings.from_folder(folder)
     )
-
-
-def _step(roll: _Roll, vocabulary: int, text: str, finish_reason: FinishReason | None) -> Step:
-    """Describe slot 0 of a roll."""
-    token = roll.tokens[0]
-    with torch.inference_mode():
-        logprobs = roll.logits[0].float().log_softmax(dim=-1)[:vocabulary]
-        likeliest = logprobs.topk(min(_CANDIDATES, len(logprobs)))
-        ids = likeliest.indices.tolist()
-        own = likeliest.values.exp().tolist()
-        if roll.probabilities is None:
-            rolled = [float(candidate == token) for candidate in ids]
-            probability = 1.0
-        else:
-            rolled = roll.probabilities[0, likeliest.indices].tolist()
-            probability = float(roll.probabilities[0, token])
-        logprob = float(logprobs[token])
-    top = list(zip(ids, own, strict=True))
-    return Step(token, text, logprob, probability, top, list(zip(ids, rolled, strict=True)), finish_reason)

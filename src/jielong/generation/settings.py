@@ -35,6 +35,12 @@ class SamplingSettings(Settings):
     """Roll only among tokens at least this many times as likely as the likeliest one."""
     repetition_penalty: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Above 1 makes tokens that the prompt or the answer already holds less likely; 1 changes nothing."""
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+    """Taken from the logit of every token that the answer already holds; below 0 makes it repeat itself."""
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    """Taken from a token's logit once for each time that the answer already holds it."""
+    logit_bias: dict[int, float] = Field(default_factory=dict)
+    """Added to the logits of these token ids: -100 forbids a token, 100 all but forces it."""
     seed: int = Field(default=0, ge=0)
     """Seed of the rolls: the same seed, prompt and model give the same answer."""
     stop: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jielong.models.cache import KVCache, causal_cache_mask, packed_mask
+    from jielong.models.cache import CacheRows, KVCache, causal_cache_mask, packed_mask
     from jielong.models.config import ModelConfig, RopeScaling
     from jielong.models.folder import load_config, load_model, save_model
     from jielong.models.lineage import (
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jielong.models.transformer import Transformer
 
 _HOMES = {
-    "cache": ("KVCache", "causal_cache_mask", "packed_mask"),
+    "cache": ("CacheRows", "KVCache", "causal_cache_mask", "packed_mask"),
     "config": ("ModelConfig", "RopeScaling"),
     "folder": ("load_config", "load_model", "save_model"),
     "lineage": (
@@ -37,6 +37,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CacheRows",
     "FamilyMember",
     "KVCache",
     "ModelConfig",

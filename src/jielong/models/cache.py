@@ -1,10 +1,13 @@
 """Key-value cache with fixed buffers, and the masks that say which keys a query may see."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from jielong.models.attention import attend, attend_one
 from jielong.models.config import ModelConfig
 
 
@@ -47,18 +50,101 @@ class KVCache:
         """Slots L of each row."""
         return self.keys[0].shape[2]
 
-    def write(self, layer: int, key: Tensor, value: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Store key and value [B, T, Hkv, Dh] at `positions` [B, T]; give the layer's whole buffers."""
-        rows = torch.arange(positions.shape[0], device=positions.device).unsqueeze(1)
-        self.keys[layer][rows, :, positions] = key.to(self.keys[layer].dtype)
-        self.values[layer][rows, :, positions] = value.to(self.values[layer].dtype)
-        return self.keys[layer], self.values[layer]
+    @property
+    def both(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Keys and values."""
+        return self.keys, self.values
 
-    def select_rows(self, rows: Tensor) -> "KVCache":
-        """A new cache of the given rows [N], in that order; a row may be taken several times."""
-        return KVCache(
-            [k.index_select(0, rows) for k in self.keys], [v.index_select(0, rows) for v in self.values]
-        )
+    def copy_row(self, row: int, source: "KVCache", source_row: int, length: int) -> None:
+        """Make the first `length` slots of a row equal to those of a row of another cache, or of this one."""
+        for targets, origins in zip(self.both, source.both, strict=True):
+            for target, origin in zip(targets, origins, strict=True):
+                target[row, :, :length] = origin[source_row, :, :length]
+
+
+class CacheRows(NamedTuple):
+    """Neighbouring rows of a cache, as one forward pass uses them."""
+
+    cache: KVCache
+    first: int
+    """The row of the cache that belongs to the first of these rows of the batch."""
+    rows: int
+    length: int
+    """Slots that attention reads: above every position of these rows in this pass."""
+    aligned: bool = False
+    """One token a row, each at position length - 1: every query may see every slot that is read."""
+
+
+class CachePass:
+    """What all layers of one forward pass share about some rows' cache: where to write, what to hide.
+
+    Args:
+        rows: the cache's rows.
+        positions: [rows, T] of the new tokens.
+        window: a sliding window of some layers, in tokens.
+    """
+
+    def __init__(self, rows: CacheRows, positions: Tensor, window: int | None) -> None:
+        cache, first, count, length, aligned = rows
+        keys = cache.keys[0]
+        heads = torch.arange(keys.shape[1], device=positions.device)
+        owners = torch.arange(first, first + count, device=positions.device)
+        # Slots of all rows and heads, counted through: where index_copy_ writes [rows, T, Hkv] vectors.
+        slots = (owners[:, None, None] * keys.shape[1] + heads) * keys.shape[2] + positions[:, :, None]
+        self._slots = slots.flatten()
+        self._rows = rows
+        windowed = window is not None and length > window
+        # A whole prompt from its start needs no mask: attention that is causal says it all.
+        plain = aligned or positions.shape[1] == length
+        self._mask = None if plain else _additive(causal_cache_mask(positions, length), keys.dtype)
+        self._window_mask = self._mask
+        if windowed:
+            self._window_mask = _additive(causal_cache_mask(positions, length, window), keys.dtype)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, windowed: bool) -> Tensor:
+        """Write the new keys and values, and attend to all.
+
+        Args:
+            layer: whose cache.
+            query: [rows, T, H, Dh].
+            key: [rows, T, Hkv, Dh].
+            value: like `key`.
+            windowed: whether this layer has the sliding window.
+
+        Returns:
+            [rows, T, H * Dh].
+        """
+        cache, first, count, length, _ = self._rows
+        keys, values = cache.keys[layer], cache.values[layer]
+        width = key.shape[-1]
+        keys.view(-1, width).index_copy_(0, self._slots, key.reshape(-1, width).to(keys.dtype))
+        values.view(-1, width).index_copy_(0, self._slots, value.reshape(-1, width).to(keys.dtype))
+        keys = keys[first : first + count, :, :length]
+        values = values[first : first + count, :, :length]
+        mask = self._window_mask if windowed else self._mask
+        asked = query.to(keys.dtype)
+        if query.shape[1] == 1:
+            mixed = attend_one(asked, keys, values, mask)
+        else:
+            mixed = attend(asked.transpose(1, 2), keys, values, mask).transpose(1, 2)
+        return mixed.flatten(2).type_as(query)
+
+
+def cache_passes(
+    parts: Sequence[CacheRows], positions: Tensor, window: int | None
+) -> list[tuple[slice, CachePass]]:
+    """Divide a batch with positions [B, T] among parts of caches, in order.
+
+    Returns:
+        The rows of the batch and their cache, for each part.
+    """
+    passes = []
+    start = 0
+    for part in parts:
+        rows = slice(start, start + part.rows)
+        passes.append((rows, CachePass(part, positions[rows], window)))
+        start += part.rows
+    return passes
 
 
 def causal_cache_mask(positions: Tensor, length: int, window: int | None = None) -> Tensor:
@@ -67,13 +153,14 @@ def causal_cache_mask(positions: Tensor, length: int, window: int | None = None)
     Args:
         positions: positions of the queries.
         length: number of cache slots; slot index equals key position.
-        window: a sliding window in tokens, the query itself included. The network applies its own window to
-            every mask, so callers leave this out.
+        window: a sliding window in tokens, the query itself included.
 
     Returns:
         bool [B, 1, Tq, length].
     """
-    return _causal(positions, torch.arange(length, device=positions.device).unsqueeze(0), window)
+    slots = torch.arange(length, device=positions.device).unsqueeze(0)
+    mask = (slots.unsqueeze(1) <= positions.unsqueeze(2)).unsqueeze(1)
+    return mask if window is None else mask & window_mask(positions, slots, window)
 
 
 def packed_mask(segments: Tensor) -> Tensor:
@@ -97,6 +184,6 @@ def window_mask(positions: Tensor, key_positions: Tensor, window: int) -> Tensor
     return (positions.unsqueeze(2) - key_positions.unsqueeze(1) < window).unsqueeze(1)
 
 
-def _causal(positions: Tensor, key_positions: Tensor, window: int | None) -> Tensor:
-    mask = (key_positions.unsqueeze(1) <= positions.unsqueeze(2)).unsqueeze(1)
-    return mask if window is None else mask & window_mask(positions, key_positions, window)
+def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a bool mask is true and -inf elsewhere: torch would work it out anew in every layer."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)

@@ -6,7 +6,7 @@ differ in is a switch of `ModelConfig`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from jielong.models.attention import attend
-from jielong.models.cache import KVCache, causal_cache_mask, window_mask
+from jielong.models.cache import CachePass, CacheRows, cache_passes, causal_cache_mask, window_mask
 from jielong.models.config import ModelConfig
 from jielong.models.rotary import RotaryTable, rotate
 
@@ -23,11 +23,10 @@ from jielong.models.rotary import RotaryTable, rotate
 class Context(NamedTuple):
     """What every layer of one forward pass shares."""
 
-    positions: Tensor  # [B, T]
     rotation: tuple[Tensor, Tensor] | None  # cos and sin [B, T, 1, Dh/2]
     mask: Tensor | None  # bool [B, 1, T, keys]; None is plain causal attention over the T tokens
     window_mask: Tensor | None  # the same within the sliding window
-    cache: KVCache | None
+    cache: list[tuple[slice, CachePass]] | None  # rows of the batch, and their cache
 
 
 class Linear(nn.Linear):
@@ -99,13 +98,17 @@ class Attention(nn.Module):
             query, key = self.q_norm(query), self.k_norm(key)
         if context.rotation is not None:
             query, key = rotate(query, *context.rotation), rotate(key, *context.rotation)
-        mask = context.window_mask if self.windowed else context.mask
         if context.cache is None:
-            key, value = key.transpose(1, 2), value.transpose(1, 2)
+            mask = context.window_mask if self.windowed else context.mask
+            mixed = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), mask)
+            mixed = mixed.transpose(1, 2).reshape(batch, length, self.heads * self.head_dim)
         else:
-            key, value = context.cache.write(self.layer, key, value, context.positions)
-        mixed = attend(query.transpose(1, 2), key, value, mask)
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, self.heads * self.head_dim))
+            parts = [
+                cache.attend(self.layer, query[rows], key[rows], value[rows], self.windowed)
+                for rows, cache in context.cache
+            ]
+            mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
+        out: Tensor = self.out(mixed)
         return out
 
 
@@ -210,7 +213,11 @@ class Transformer(nn.Module):
         self.init_weights(seed)
 
     def forward(
-        self, tokens: Tensor, positions: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        mask: Tensor | None = None,
+        cache: Sequence[CacheRows] | None = None,
     ) -> Tensor:
         """Compute the hidden states after the final norm.
 
@@ -218,10 +225,12 @@ class Transformer(nn.Module):
             tokens: [B, T] token ids.
             positions: [B, T] position of each token in its own document or conversation, from 0, below
                 `max_position_embeddings`.
-            mask: bool [B, 1, T, keys], True where a token may attend, itself or an earlier one; None is plain
-                causal attention. The keys are the T tokens, or with a cache its first `keys` slots. The
-                sliding window of a family that has one is applied on top, within this call.
-            cache: keys and values are written into it at `positions` before attention reads it.
+            mask: bool [B, 1, T, T], True where a token may attend, itself or an earlier one; None is plain
+                causal attention. The sliding window of a family that has one is applied on top, within this
+                call.
+            cache: the caches of the batch's rows, in order; keys and values are written into them at
+                `positions`, then each token attends to all that its row holds up to the token's position. A
+                mask has no part in it.
 
         Returns:
             [B, T, D].
@@ -248,18 +257,18 @@ class Transformer(nn.Module):
         weight = self.embed.weight if self.lm_head is None else self.lm_head.weight
         return F.linear(hidden, weight)
 
-    def _context(self, positions: Tensor, mask: Tensor | None, cache: KVCache | None) -> Context:
+    def _context(self, positions: Tensor, mask: Tensor | None, cache: Sequence[CacheRows] | None) -> Context:
         rotation = None if self.rotary is None else self.rotary(positions)
-        if cache is not None and mask is None:
-            mask = causal_cache_mask(positions, cache.length)
         window = self.config.sliding_window
+        if cache is not None:
+            return Context(rotation, None, None, cache_passes(cache, positions, window))
         windowed = mask
-        keys = positions.shape[1] if mask is None else mask.shape[-1]
-        if window is not None and keys > window:
-            index = torch.arange(keys, device=positions.device).unsqueeze(0)
-            causal = causal_cache_mask(index, keys) if mask is None else mask
-            windowed = causal & window_mask(positions, positions if cache is None else index, window)
-        return Context(positions, rotation, mask, windowed, cache)
+        length = positions.shape[1]
+        if window is not None and length > window:
+            index = torch.arange(length, device=positions.device).unsqueeze(0)
+            causal = causal_cache_mask(index, length) if mask is None else mask
+            windowed = causal & window_mask(positions, positions, window)
+        return Context(rotation, mask, windowed, None)
 
     @torch.no_grad()
     def init_weights(self, seed: int) -> None:

@@ -1,6 +1,7 @@
 """The step, compiled: torch.compile around the objective, and what is said where that fails."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from jielong.core.progress import console
 from jielong.training.compile_cache import remove_half_written
 from jielong.training.distributed import world_size
 
-_OPTIONS = {"cpp.vec_isa_ok": True}
+_OPTIONS: dict[str, Any] = {"cpp.vec_isa_ok": True}
 """Inductor knows what the processor can do. Whether the C++ compiler can too, it would find out by compiling
 three programs, 9 s of a processor; every compiler that takes torch's headers can."""
 

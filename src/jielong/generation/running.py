@@ -1,0 +1,154 @@
+"""An answer on its way: its tokens, its text, its numbers, and what it forbids."""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from jielong.generation.request import Completion, FinishReason, GrammarState, Request, Step
+from jielong.generation.sampling import penalize_repetition, uniform_stream
+from jielong.generation.stopping import TextStream
+from jielong.tokenizer import Tokenizer
+
+
+class Generation:
+    """One request in the engine. `take` gives its steps as they come; `cancel` ends it.
+
+    Args:
+        request: what is asked.
+        tokenizer: turns tokens into text.
+        end_ids: tokens that end an answer.
+        limit: most tokens that the answer may have.
+        vocabulary: tokens that can come.
+        followed: whether somebody takes the steps; without, only the completion is kept.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        tokenizer: Tokenizer,
+        end_ids: Collection[int],
+        limit: int,
+        vocabulary: int,
+        followed: bool,
+    ) -> None:
+        self.request = request
+        self.ids: list[int] = []
+        """Tokens of the answer so far."""
+        self.finish_reason: FinishReason | None = None
+        """None while it goes on."""
+        self.followed = followed
+        self.cancelled = False
+        self._tokenizer = tokenizer
+        self._end_ids = end_ids
+        self.limit = limit
+        settings = request.settings
+        self._numbers = uniform_stream(settings.seed, request.stream) if settings.temperature > 0 else None
+        # Text is worked out token by token only where somebody looks at it.
+        self._text = TextStream(tokenizer, settings.stop) if followed or settings.stop else None
+        self._pieces: list[str] = []
+        self._steps: list[Step] = []
+        self._grammar: GrammarState | None = request.grammar.begin() if request.grammar else None
+        self._seen = _seen(request, vocabulary) if settings.repetition_penalty != 1 else None
+        counting = settings.presence_penalty != 0 or settings.frequency_penalty != 0
+        self._counts = torch.zeros(vocabulary) if counting else None
+        self.edits = bool(
+            self._grammar is not None
+            or self._seen is not None
+            or self._counts is not None
+            or settings.logit_bias
+        )
+        """Whether this answer changes its logits before the die is rolled."""
+
+    @property
+    def position(self) -> int:
+        """Position of the newest token: the last of the prompt, or of the answer."""
+        return len(self.request.prompt) + len(self.ids) - 1
+
+    @property
+    def tokens(self) -> list[int]:
+        """Prompt and answer so far."""
+        return [*self.request.prompt, *self.ids]
+
+    def take(self) -> list[Step]:
+        """Steps that have come since the last call."""
+        steps, self._steps = self._steps, []
+        return steps
+
+    def cancel(self) -> None:
+        """End the answer before its next token; without effect when it has ended."""
+        self.cancelled = True
+
+    def completion(self) -> Completion:
+        """The whole answer, once it has ended."""
+        assert self.finish_reason is not None  # noqa: S101 - asked of ended answers only
+        if self._text is not None:
+            return Completion(self.ids, "".join(self._pieces), self.finish_reason)
+        # The same decoder as in a stream, run once at the end.
+        text = TextStream(self._tokenizer)
+        shown = self.ids[:-1] if self.ids and self.ids[-1] in self._end_ids else self.ids
+        pieces = [*(text.push(token) for token in shown), text.flush()]
+        return Completion(self.ids, "".join(pieces), self.finish_reason)
+
+    def number(self) -> float:
+        """The next number in [0, 1) to roll with; 0 for a greedy answer."""
+        return float(self._numbers.random()) if self._numbers is not None else 0.0
+
+    def edited(self, logits: Tensor) -> Tensor:
+        """The logits [V] of the next token after penalties, bias and grammar."""
+        settings = self.request.settings
+        if self._seen is not None:
+            logits = penalize_repetition(logits, self._seen.to(logits.device), settings.repetition_penalty)
+        if self._counts is not None:
+            counts = self._counts.to(logits.device)
+            logits = logits - settings.frequency_penalty * counts - settings.presence_penalty * (counts > 0)
+        if settings.logit_bias:
+            tokens = torch.tensor(list(settings.logit_bias), device=logits.device)
+            bias = torch.tensor(list(settings.logit_bias.values()), device=logits.device, dtype=logits.dtype)
+            logits = logits.index_add(0, tokens, bias)
+        if self._grammar is not None:
+            logits = logits.masked_fill(~self._grammar.allowed().to(logits.device), -torch.inf)
+        return logits
+
+    def accept(self, token: int) -> str:
+        """Take a rolled token; return the text that can be shown now. Sets `finish_reason` at the end."""
+        self.ids.append(token)
+        piece = ""
+        if token in self._end_ids:
+            self.finish_reason = "stop"
+        elif self._text is not None:
+            piece = self._text.push(token)
+            if self._text.stopped:
+                self.finish_reason = "stop"
+        if self.finish_reason is None:
+            if self._seen is not None:
+                self._seen[token] = True
+            if self._counts is not None:
+                self._counts[token] += 1
+            if self._grammar is not None:
+                self._grammar.accept(token)
+            if len(self.ids) >= self.limit:
+                self.finish_reason = "length"
+        if self.finish_reason is not None and self._text is not None:
+            piece += self._text.flush()
+        if self._text is not None:
+            self._pieces.append(piece)
+        return piece
+
+    def add_step(self, step: Step) -> None:
+        """Keep a step for whoever follows."""
+        self._steps.append(step)
+
+    def end_cancelled(self) -> None:
+        """End here; a follower gets a last step without a token of its own (-1)."""
+        if self.finish_reason is None:
+            self.finish_reason = "cancelled"
+            rest = self._text.flush() if self._text is not None else ""
+            self._pieces.append(rest)
+            self._steps.append(Step(-1, rest, None, None, [], [], "cancelled"))
+
+
+def _seen(request: Request, vocabulary: int) -> Tensor:
+    seen = torch.zeros(vocabulary, dtype=torch.bool)
+    seen[torch.tensor(list(request.prompt))] = True
+    return seen
