@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from jielong.core.errors import JielongError
+from jielong.generation.compiled import CompiledStep
 from jielong.generation.prefill import Prefill, WaitingPrompt, next_group, queued
 from jielong.generation.prefix_cache import PrefixCache
 from jielong.generation.request import Completion, Request, Step, TokenScore
@@ -15,7 +16,7 @@ from jielong.generation.running import Generation
 from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
 from jielong.generation.scoring import mean_hidden, score_continuations, token_logprobs
 from jielong.generation.settings import SamplingSettings, end_token_ids
-from jielong.models import Transformer, load_model
+from jielong.models import CacheRows, Transformer, load_model
 from jielong.tokenizer import Tokenizer
 
 # Most answers that decode together. More rows make a step dearer but a token cheaper, up to about this many
@@ -69,6 +70,7 @@ class Engine:
         self._waiting: list[WaitingPrompt] = []
         self._prefill: Prefill | None = None
         self._rows = Rows(model.config, self._cache_dtype, self._device)
+        self._compiled: dict[int, CompiledStep] = {}
         self._prefixes = PrefixCache(_PREFIX_BYTES)
         self._dice = (-1, Dice.of([]))
 
@@ -192,7 +194,19 @@ class Engine:
         for generation in [*self._rows, *(one for prompt in prompts for one in prompt.generations)]:
             generation.end_cancelled()
         self._waiting, self._prefill = [], None
+        sizes = self._rows.sizes
         self._rows = Rows(self.model.config, self._cache_dtype, self._device)
+        self._rows.sizes = sizes
+
+    @torch.inference_mode()
+    def compile(self, rows: Collection[int] = (1, 8, 32)) -> None:
+        """Compile the step for these numbers of rows; a batch is filled up to the next of them.
+
+        Takes 10 to 20 s each the first time; torch keeps the result on disk. The weights must not change
+        afterwards. A batch of more rows than any of these runs uncompiled.
+        """
+        self._compiled = {size: CompiledStep(self.model, size, self._cache_dtype) for size in sorted(rows)}
+        self._rows.sizes = tuple(self._compiled)
 
     def score(self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[float]:
         """Log-probability (nats) of each continuation after its prompt, at temperature 1 and without filters.
@@ -297,17 +311,28 @@ class Engine:
         generations = list(self._rows)
         tokens = torch.tensor([[one.ids[-1]] for one in generations], device=self._device)
         positions = torch.tensor([[one.position] for one in generations], device=self._device)
-        hidden = self.model(tokens, positions, cache=parts)
+        logits = self._logits(tokens, positions, parts)
         if self._dice[0] != self._rows.version:
             settings = [generation.request.settings for generation in generations]
             self._dice = (self._rows.version, Dice.of(settings, self._device))
-        self._roll(self.model.head(hidden[:, 0]), generations, self._dice[1])
+        self._roll(logits, generations, self._dice[1])
         ended = [generation for generation in generations if generation.finish_reason is not None]
         for generation in ended:
             if generation.followed:
                 # The next turn of a conversation begins with this one.
                 self._prefixes.keep(generation.tokens[:-1], *self._rows.row_of(generation))
         self._rows.drop(ended)
+
+    def _logits(self, tokens: Tensor, positions: Tensor, parts: list[CacheRows]) -> Tensor:
+        """Logits [B, rows of the embedding] after tokens [B, 1] at positions [B, 1]."""
+        if not all(part.cache.batch in self._compiled for part in parts):
+            return self.model.head(self.model(tokens, positions, cache=parts)[:, 0])
+        logits, start = [], 0
+        for part in parts:
+            rows = slice(start, start + part.rows)
+            logits.append(self._compiled[part.cache.batch](tokens[rows], positions[rows], part))
+            start += part.rows
+        return torch.cat(logits)
 
     def _roll(self, logits: Tensor, generations: list[Generation], dice: Dice) -> None:
         """Give each answer its next token, from logits [B, rows of the embedding]."""

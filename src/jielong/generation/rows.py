@@ -27,6 +27,8 @@ class Rows:
     def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
         self._config, self._dtype, self._device = config, dtype, device
         self._pools: dict[int, _Pool] = {}
+        self.sizes: tuple[int, ...] = ()
+        """Numbers of rows that caches should have, rising; beyond them, powers of two."""
         self.version = 0
         """Changes whenever the rows or their order do."""
 
@@ -69,7 +71,10 @@ class Rows:
         capacity = self._capacity(length + 1)
         pool = self._pools.get(capacity)
         if pool is None:
-            pool = self._pools[capacity] = _Pool(self._config, capacity, self._dtype, self._device)
+            pool = _Pool(self._config, capacity, self._size(1), self._dtype, self._device)
+            self._pools[capacity] = pool
+        if len(pool.rows) == pool.cache.batch:
+            pool.widen(self._size(len(pool.rows) + 1))
         pool.append(generation, source, source_row, length)
         self.version += 1
 
@@ -79,6 +84,9 @@ class Rows:
         if not pool.rows:
             del self._pools[capacity]
         self.version += 1
+
+    def _size(self, needed: int) -> int:
+        return next((size for size in self.sizes if size >= needed), 1 << (needed - 1).bit_length())
 
     def _capacity(self, needed: int) -> int:
         capacity = _SMALLEST
@@ -90,20 +98,23 @@ class Rows:
 class _Pool:
     """Rows whose caches have one length. The i-th answer's keys and values stand in row i."""
 
-    def __init__(self, config: ModelConfig, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, config: ModelConfig, capacity: int, size: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
         self._config, self._capacity = config, capacity
         self.rows: list[Generation] = []
-        self.cache = KVCache.allocate(config, 1, capacity, dtype, device)
+        self.cache = KVCache.allocate(config, size, capacity, dtype, device)
+
+    def widen(self, size: int) -> None:
+        keys, count = self.cache.keys[0], len(self.rows)
+        wider = KVCache.allocate(self._config, size, self._capacity, keys.dtype, keys.device)
+        for old, new in zip(self.cache.both, wider.both, strict=True):
+            for one, other in zip(old, new, strict=True):
+                other[:count] = one[:count]
+        self.cache = wider
 
     def append(self, generation: Generation, source: KVCache, source_row: int, length: int) -> None:
         row = len(self.rows)
-        if row == self.cache.batch:
-            keys = self.cache.keys[0]
-            wider = KVCache.allocate(self._config, 2 * row, self._capacity, keys.dtype, keys.device)
-            for old, new in zip(self.cache.both, wider.both, strict=True):
-                for one, other in zip(old, new, strict=True):
-                    other[:row] = one
-            self.cache = wider
         self.cache.copy_row(row, source, source_row, length)
         self.rows.append(generation)
 

@@ -1,0 +1,47 @@
+"""The compiled step gives the same answers, whoever joins, and knows one model from another."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from test_continuous_batching import prompt_of
+
+from jielong.generation import Engine, Request, SamplingSettings, load_engine
+
+SAMPLED = SamplingSettings(temperature=1.3, top_p=0.9, max_tokens=30, seed=5)
+
+
+@pytest.fixture(scope="module")
+def compiled(folder: Path) -> Engine:
+    engine = load_engine(folder)
+    engine.compile(rows=[2, 6])
+    return engine
+
+
+def test_compiled_answers_are_the_same(compiled: Engine, engine: Engine) -> None:
+    """From 1 to 8 rows at once: filled up to 2 or 6, or too many and so not compiled."""
+    wanted = [Request(prompt_of(engine, 1 + 9 * number, number), SAMPLED, number) for number in range(8)]
+    expected = engine.run(wanted)
+    compiles = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    generations = []
+    for request in wanted:
+        generations.append(compiled.add(request))
+        for _ in range(random.Random(len(generations)).randrange(4)):
+            compiled.step()
+    while compiled.step():
+        pass
+    for generation, completion in zip(generations, expected, strict=True):
+        assert generation.ids == completion.ids
+    # Everything was compiled beforehand; neither a longer cache nor another number of rows compiles anew.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiles
+
+
+def test_two_compiled_models_are_not_mixed_up(compiled: Engine, engine: Engine) -> None:
+    other = Engine(engine.model.__class__(engine.model.config, seed=9).eval(), engine.tokenizer)
+    request = Request(prompt_of(engine, 10, 3), SAMPLED)
+    expected = other.run([request])[0]
+    other.compile(rows=[2])
+    assert compiled.run([request])[0] == engine.run([request])[0]
+    assert other.run([request])[0] == expected
+    assert expected != engine.run([request])[0]
