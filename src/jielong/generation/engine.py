@@ -24,8 +24,6 @@ from jielong.tokenizer import Tokenizer
 _ROWS = 128
 # Most bytes of key-value cache at a time, by the longest that the answers may become.
 _CACHE_BYTES = 2 << 30
-# Most bytes of beginnings of prompts that are kept for prompts to come.
-_PREFIX_BYTES = 256 << 20
 # Prompt tokens computed in one step: few while answers are decoding, so that none of them waits for long.
 _PREFILL_ALONE, _PREFILL_BESIDE = 4096, 512
 # How many of the likeliest tokens a Step of `stream` shows.
@@ -47,6 +45,7 @@ class Engine:
         *,
         end_ids: Collection[int] = (),
         defaults: SamplingSettings | None = None,
+        prefix_bytes: int = 256 << 20,
     ):
         """Take a model and its tokenizer.
 
@@ -55,6 +54,7 @@ class Engine:
             tokenizer: its `eos_id` ends an answer.
             end_ids: further tokens that end an answer.
             defaults: settings for calls that give none.
+            prefix_bytes: most bytes of keys and values of earlier prompts that are kept for prompts to come.
         """
         self.model = model
         self.tokenizer = tokenizer
@@ -71,7 +71,7 @@ class Engine:
         self._prefill: Prefill | None = None
         self._rows = Rows(model.config, self._cache_dtype, self._device)
         self._compiled: dict[int, CompiledStep] = {}
-        self._prefixes = PrefixCache(_PREFIX_BYTES)
+        self._prefixes = PrefixCache(prefix_bytes)
         self._dice = (-1, Dice.of([]))
 
     @property

@@ -69,7 +69,7 @@ def attend_one(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -
         # takes twice as long.
         scores = (grouped[:, :, :, None] * key[:, :, None]).sum(-1) * width**-0.5
         weights = (scores if mask is None else scores + mask).softmax(-1)
-        mixed = (weights[..., None] * value[:, :, None]).sum(-2)
+        mixed: Tensor = (weights[..., None] * value[:, :, None]).sum(-2)
     else:
         mixed = F.scaled_dot_product_attention(grouped, key, value, attn_mask=mask)
     return mixed.reshape(batch, 1, heads, width)
