@@ -16,7 +16,7 @@ from jielong.generation.running import Generation
 from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
 from jielong.generation.scoring import mean_hidden, score_continuations, token_logprobs
 from jielong.generation.settings import SamplingSettings, end_token_ids
-from jielong.models import CacheRows, Transformer, load_model
+from jielong.models import CacheRows, Transformer, choose_weights, load_model, prepare_for_inference
 from jielong.tokenizer import Tokenizer
 
 # Most answers that decode together. More rows make a step dearer but a token cheaper, up to about this many
@@ -382,13 +382,19 @@ class Engine:
         )
 
 
-def load_engine(folder: Path, dtype: torch.dtype = torch.float32) -> Engine:
+def load_engine(folder: Path, weights: str = "float32") -> Engine:
     """Load a model folder for generation, with the defaults and end tokens of its `generation_config.json`.
 
+    Args:
+        folder: the model.
+        weights: float32, bfloat16, int8 or int4 (`prepare_for_inference`), or `auto`: what is fastest on this
+            machine and costs next to nothing in quality (`choose_weights`).
+
     Raises:
-        JielongError: if the folder is not a model folder that can be read.
+        JielongError: if the folder is not a model folder that can be read, or the weights are not known.
     """
-    model = load_model(folder, dtype=dtype).eval()
+    model = load_model(folder)
+    prepare_for_inference(model, choose_weights(model) if weights == "auto" else weights)
     tokenizer = Tokenizer.load(folder)
     return Engine(
         model, tokenizer, end_ids=end_token_ids(folder), defaults=SamplingSettings.from_folder(folder)

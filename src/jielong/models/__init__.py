@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from jielong.models.cache import CacheRows, KVCache, causal_cache_mask, packed_mask
     from jielong.models.config import ModelConfig, RopeScaling
     from jielong.models.folder import load_config, load_model, save_model
+    from jielong.models.inference import WEIGHTS, Weights, choose_weights, prepare_for_inference
     from jielong.models.lineage import (
         FamilyMember,
         add_measurements,
@@ -23,6 +24,7 @@ _HOMES = {
     "cache": ("CacheRows", "KVCache", "causal_cache_mask", "packed_mask"),
     "config": ("ModelConfig", "RopeScaling"),
     "folder": ("load_config", "load_model", "save_model"),
+    "inference": ("WEIGHTS", "Weights", "choose_weights", "prepare_for_inference"),
     "lineage": (
         "FamilyMember",
         "add_measurements",
@@ -37,14 +39,17 @@ _HOMES = {
 }
 
 __all__ = [
+    "WEIGHTS",
     "CacheRows",
     "FamilyMember",
     "KVCache",
     "ModelConfig",
     "RopeScaling",
     "Transformer",
+    "Weights",
     "add_measurements",
     "causal_cache_mask",
+    "choose_weights",
     "count_parameters",
     "family_tree",
     "flops_per_token",
@@ -52,6 +57,7 @@ __all__ = [
     "load_model",
     "model_hash",
     "packed_mask",
+    "prepare_for_inference",
     "qwen3_config",
     "read_lineage",
     "render_family_tree",

@@ -12,6 +12,7 @@ from jielong.core.files import read_json, to_json, write_atomically
 from jielong.models.config import ModelConfig
 from jielong.models.families import TensorMap, family_of, tensor_sources
 from jielong.models.hf_config import config_from_hf, config_to_hf
+from jielong.models.sizes import count_parameters
 from jielong.models.transformer import Transformer
 from jielong.models.weights import INDEX, WEIGHTS, WeightFiles, write_weights
 
@@ -198,6 +199,10 @@ def save_model(
             family's files cannot express the shape.
     """
     folder = Path(folder)
+    if count_parameters(model.config) != sum(weight.numel() for weight in model.parameters()):
+        raise JielongError(
+            "this network was prepared for inference and has lost its weights' layout; save it before"
+        )
     dtype = dtype or model.embed.weight.dtype
     if dtype not in _DTYPES:
         raise JielongError(f"cannot save weights as {dtype}; use float32, bfloat16 or float16")

@@ -209,7 +209,9 @@ class Transformer(nn.Module):
         )
         self.project_out = Linear(width, inner, bias=False) if inner != width else None
         # A tied head has no weights of its own, so nothing can untie it by accident.
-        self.lm_head = None if config.tie_word_embeddings else Linear(inner, config.vocab_size, bias=False)
+        self.lm_head: nn.Module | None = (
+            None if config.tie_word_embeddings else Linear(inner, config.vocab_size, bias=False)
+        )
         self.init_weights(seed)
 
     def forward(
@@ -254,8 +256,10 @@ class Transformer(nn.Module):
         """Logits [..., V] of the next token from hidden states [..., D]."""
         if self.project_out is not None:
             hidden = self.project_out(hidden)
-        weight = self.embed.weight if self.lm_head is None else self.lm_head.weight
-        return F.linear(hidden, weight)
+        logits: Tensor = (
+            F.linear(hidden, self.embed.weight) if self.lm_head is None else self.lm_head(hidden)
+        )
+        return logits
 
     def _context(self, positions: Tensor, mask: Tensor | None, cache: Sequence[CacheRows] | None) -> Context:
         rotation = None if self.rotary is None else self.rotary(positions)

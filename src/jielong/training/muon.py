@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from jielong.models.precision import has_fast_bfloat16
 from jielong.training.parallel import lay_out, whole
-from jielong.training.precision import has_fast_bfloat16
 
 _STEPS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from jielong.models.precision import has_fast_bfloat16
 from jielong.training.peak import best_time, data_sheet_flops, measure_square_matmul, product, synchronize
 from jielong.training.planning.speed import TrainingSpeed, measure_training_speed
-from jielong.training.precision import choose_device, choose_precision, has_fast_bfloat16
+from jielong.training.precision import choose_device, choose_precision
 
 _BANDWIDTH_ELEMENTS = 1 << 26  # 256 MiB of float32: many times any cache
 _TRAINING_PRODUCTS = (

@@ -1,0 +1,205 @@
+"""Matrices of 8 and 4 bits a weight, multiplied by torch's own CPU kernels.
+
+Only weights are rounded; activations stay bfloat16. A kernel reads the narrow weights and multiplies a few rows
+faster than a matrix product can read wide ones, but it is bound by arithmetic as the rows grow, so many rows
+are multiplied by weights that are widened on the way. Both compute with the same weights.
+
+O outputs, I inputs, R rows (tokens), G inputs of a group that share a scale.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jielong.models.precision import has_fast_bfloat16
+
+INT8_INPUTS = 16
+"""The 8-bit kernel reads weights 16 at a time, from aligned addresses, and has no remainder."""
+INT4_GROUP = 32
+"""Inputs that share a 4-bit scale: the fewest that the kernel takes, because that rounds best."""
+_INT4_BLOCK = 64  # outputs that the 4-bit kernel of AVX-512 computes at a time; of AVX2, 32
+# Rows up to which a kernel is faster than widening (benchmarks/weights.py --kernels).
+_INT8_ROWS = 8
+_INT4_ROWS = 128
+_WIDENED = 1 << 22  # weights that are widened at a time, so that they stay in the cache
+
+
+def round_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Round a matrix to 8 bits, symmetrically, with one scale an output (Dettmers et al., arXiv 2208.07339).
+
+    Args:
+        weight: [O, I], any floating type.
+
+    Returns:
+        int8 codes [O, I] in -127..127, and bfloat16 scales [O]; codes * scales is at most half a scale from
+        the weights, but where the scale itself was rounded down, a whole one from a row's largest.
+    """
+    weight = weight.float()
+    scales = (weight.abs().amax(1) / 127).clamp_min(1e-30).bfloat16()
+    codes = (weight / scales.float()[:, None]).round_().clamp_(-127, 127)
+    return codes.to(torch.int8), scales
+
+
+def round_int4(weight: Tensor, group: int) -> tuple[Tensor, Tensor]:
+    """Round a matrix to 4 bits with a scale and a zero for each group of inputs of an output.
+
+    Args:
+        weight: [O, I], any floating type; I is a multiple of the group.
+        group: G, inputs that share a scale.
+
+    Returns:
+        int32 codes [O, I] in 0..15, and bfloat16 [I / G, O, 2], as the kernel reads them: the weight is
+        (code - 8) * scale + zero.
+    """
+    groups = weight.float().unflatten(1, (-1, group))  # [O, I / G, G]
+    low, high = groups.amin(2), groups.amax(2)
+    scales = ((high - low) / 15).clamp_min(1e-30).bfloat16()
+    zeros = (low + 8 * scales.float()).bfloat16()
+    codes = ((groups - zeros.float()[..., None]) / scales.float()[..., None]).round_().add_(8).clamp_(0, 15)
+    return codes.flatten(1).to(torch.int32), torch.stack((scales.t(), zeros.t()), dim=2).contiguous()
+
+
+class Int8Linear(nn.Module):
+    """A linear layer whose weights are 8-bit.
+
+    Args:
+        weight: [O, I], I a multiple of `INT8_INPUTS`.
+        bias: [O], or None.
+    """
+
+    codes: Tensor
+    scales: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        codes, scales = round_int8(weight.detach())
+        self.register_buffer("codes", codes)
+        self.register_buffer("scales", scales)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().bfloat16(), requires_grad=False)
+        self.wide = _wide_type()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x [..., I] to [..., O], of the type of x."""
+        rows = _rows(x)
+        if len(rows) <= _INT8_ROWS:
+            out = torch.ops.aten._weight_int8pack_mm(rows, self.codes, self.scales)
+        else:
+            out = self._widened(rows)
+        return _finish(out, self.bias, x)
+
+    def _widened(self, rows: Tensor) -> Tensor:
+        """Multiply by the codes, which bfloat16 holds exactly, and then by the scales."""
+        rows = rows.to(self.wide)
+        parts = [
+            F.linear(rows, codes.to(self.wide)) for codes in self.codes.split(_WIDENED // rows.shape[1])
+        ]
+        return (torch.cat(parts, 1) if len(parts) > 1 else parts[0]) * self.scales
+
+    def dequantised(self) -> Tensor:
+        """The weights that it computes with, float32 [O, I]."""
+        return self.codes.float() * self.scales.float()[:, None]
+
+
+class Int8Embedding(nn.Module):
+    """The rows of an 8-bit matrix by number; a tied head's codes serve as the table."""
+
+    codes: Tensor
+    scales: Tensor
+
+    def __init__(self, codes: Tensor, scales: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("codes", codes)
+        self.register_buffer("scales", scales)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Look up tokens [B, T]; bfloat16 [B, T, I]."""
+        return self.codes[tokens] * self.scales[tokens].unsqueeze(-1)
+
+
+class Int4Linear(nn.Module):
+    """A linear layer whose weights are 4-bit.
+
+    Args:
+        weight: [O, I], I a multiple of the group.
+        bias: [O], or None.
+        group: G, 32, 64, 128 or 256.
+    """
+
+    packed: Tensor
+    scales: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, group: int = INT4_GROUP) -> None:
+        super().__init__()
+        self.outputs, self.group = weight.shape[0], group
+        codes, scales = round_int4(weight.detach(), group)
+        # Whole blocks of outputs: the kernel wants multiples of 16 and is slow on a block that is not whole.
+        spare = -self.outputs % _INT4_BLOCK
+        codes, scales = F.pad(codes, (0, 0, 0, spare)), F.pad(scales, (0, 0, 0, spare)).contiguous()
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
+        self.register_buffer("packed", packed)
+        self.register_buffer("scales", scales)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().bfloat16(), requires_grad=False)
+        self.wide = _wide_type()
+        self.half = next((half for half in (32, 16) if torch.equal(_unpack(packed, half), codes)), None)
+        """Outputs in the low halves of a block's bytes; None when this build packs in another way, and then
+        the kernel does every product."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x [..., I] to [..., O], of the type of x."""
+        rows = _rows(x)
+        if len(rows) <= _INT4_ROWS or self.half is None:
+            out = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, self.group, self.scales)
+        else:
+            rows = rows.to(self.wide)
+            some = max(1, _WIDENED // rows.shape[1] // _INT4_BLOCK) * _INT4_BLOCK
+            parts = [
+                F.linear(rows, self._widen(packed, scales))
+                for packed, scales in zip(self.packed.split(some), self.scales.split(some, 1), strict=True)
+            ]
+            out = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        return _finish(out[:, : self.outputs], self.bias, x)
+
+    def dequantised(self) -> Tensor:
+        """The weights that it computes with, float32 [O, I]; the kernel itself is asked where it packs."""
+        if self.half is None:
+            inputs = 2 * self.packed.shape[1]
+            eye = torch.eye(inputs, dtype=torch.bfloat16)
+            return self(eye).t().float()
+        return self._widen(self.packed, self.scales, torch.float32)[: self.outputs]
+
+    def _widen(self, packed: Tensor, scales: Tensor, wide: torch.dtype | None = None) -> Tensor:
+        """Weights [some O, I] of whole blocks."""
+        assert self.half is not None  # noqa: S101 - callers look
+        wide = wide or self.wide
+        codes = _unpack(packed, self.half).unflatten(1, (-1, self.group)).to(wide) - 8
+        scale, zero = scales.to(wide).permute(1, 0, 2).unsqueeze(2).unbind(3)  # [O, I / G, 1]
+        return torch.addcmul(zero, codes, scale).flatten(1)
+
+
+def _unpack(packed: Tensor, half: int) -> Tensor:
+    """Codes uint8 [O, I] of bytes [O, I / 2] that hold, block by block and input by input, two outputs each.
+
+    Byte j of an input holds output j of the block and output j + half: the kernels' layout on AVX-512 (half
+    of 64 outputs) and AVX2 (half of 32), ATen/native/cpu/int4mm_kernel.cpp.
+    """
+    inputs = 2 * packed.shape[1]
+    pairs = packed.view(-1, inputs, half)  # [blocks, I, half]
+    return torch.cat((pairs & 15, pairs >> 4), 2).transpose(1, 2).reshape(-1, inputs)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """x [..., I] as rows that a kernel can read: bfloat16 [R, I], one after the other, 32-byte aligned."""
+    rows = x.reshape(-1, x.shape[-1]).to(torch.bfloat16).contiguous()
+    return rows.clone() if rows.storage_offset() % 16 else rows
+
+
+def _finish(out: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    """Rows [R, O] with the bias added, in the shape and type of x."""
+    out = out.to(x.dtype)
+    if bias is not None:
+        out = out + bias
+    return out.view(*x.shape[:-1], out.shape[-1])
+
+
+def _wide_type() -> torch.dtype:
+    return torch.bfloat16 if has_fast_bfloat16(torch.device("cpu")) else torch.float32
