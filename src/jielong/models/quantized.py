@@ -19,7 +19,7 @@ INT4_GROUP = 32
 """Inputs that share a 4-bit scale: the fewest that the kernel takes, because that rounds best."""
 _INT4_BLOCK = 64  # outputs that the 4-bit kernel of AVX-512 computes at a time; of AVX2, 32
 # Rows up to which a kernel is faster than widening (benchmarks/weights.py --kernels).
-_INT8_ROWS = 8
+_INT8_ROWS = 12
 _INT4_ROWS = 128
 _WIDENED = 1 << 22  # weights that are widened at a time, so that they stay in the cache
 
@@ -81,23 +81,20 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., I] to [..., O], of the type of x."""
         rows = _rows(x)
-        if len(rows) <= _INT8_ROWS:
-            out = torch.ops.aten._weight_int8pack_mm(rows, self.codes, self.scales)
-        else:
-            out = self._widened(rows)
+        out = self.by_kernel(rows) if len(rows) <= _INT8_ROWS else self.by_widening(rows)
         return _finish(out, self.bias, x)
 
-    def _widened(self, rows: Tensor) -> Tensor:
-        """Multiply by the codes, which bfloat16 holds exactly, and then by the scales."""
-        rows = rows.to(self.wide)
-        parts = [
-            F.linear(rows, codes.to(self.wide)) for codes in self.codes.split(_WIDENED // rows.shape[1])
-        ]
-        return (torch.cat(parts, 1) if len(parts) > 1 else parts[0]) * self.scales
+    def by_kernel(self, rows: Tensor) -> Tensor:
+        """Multiply rows bfloat16 [R, I] by the narrow weights; [R, O]."""
+        out: Tensor = torch.ops.aten._weight_int8pack_mm(rows, self.codes, self.scales)
+        return out
 
-    def dequantised(self) -> Tensor:
-        """The weights that it computes with, float32 [O, I]."""
-        return self.codes.float() * self.scales.float()[:, None]
+    def by_widening(self, rows: Tensor) -> Tensor:
+        """Multiply rows [R, I] by the codes, which bfloat16 holds exactly, and then by the scales; [R, O]."""
+        rows = rows.to(self.wide)
+        some = max(1, _WIDENED // rows.shape[1])
+        parts = [F.linear(rows, codes.to(self.wide)) for codes in self.codes.split(some)]
+        return (torch.cat(parts, 1) if len(parts) > 1 else parts[0]) * self.scales
 
 
 class Int8Embedding(nn.Module):
@@ -140,51 +137,54 @@ class Int4Linear(nn.Module):
         self.register_buffer("scales", scales)
         self.bias = None if bias is None else nn.Parameter(bias.detach().bfloat16(), requires_grad=False)
         self.wide = _wide_type()
-        self.half = next((half for half in (32, 16) if torch.equal(_unpack(packed, half), codes)), None)
+        self.half = next((half for half in (32, 16) if _packs_so(packed, codes, half)), None)
         """Outputs in the low halves of a block's bytes; None when this build packs in another way, and then
         the kernel does every product."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., I] to [..., O], of the type of x."""
         rows = _rows(x)
-        if len(rows) <= _INT4_ROWS or self.half is None:
-            out = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, self.group, self.scales)
-        else:
-            rows = rows.to(self.wide)
-            some = max(1, _WIDENED // rows.shape[1] // _INT4_BLOCK) * _INT4_BLOCK
-            parts = [
-                F.linear(rows, self._widen(packed, scales))
-                for packed, scales in zip(self.packed.split(some), self.scales.split(some, 1), strict=True)
-            ]
-            out = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        few = len(rows) <= _INT4_ROWS or self.half is None
+        out = self.by_kernel(rows) if few else self.by_widening(rows)
         return _finish(out[:, : self.outputs], self.bias, x)
 
-    def dequantised(self) -> Tensor:
-        """The weights that it computes with, float32 [O, I]; the kernel itself is asked where it packs."""
-        if self.half is None:
-            inputs = 2 * self.packed.shape[1]
-            eye = torch.eye(inputs, dtype=torch.bfloat16)
-            return self(eye).t().float()
-        return self._widen(self.packed, self.scales, torch.float32)[: self.outputs]
+    def by_kernel(self, rows: Tensor) -> Tensor:
+        """Multiply rows bfloat16 [R, I] by the narrow weights; [R, whole blocks of O]."""
+        out: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, self.group, self.scales)
+        return out
 
-    def _widen(self, packed: Tensor, scales: Tensor, wide: torch.dtype | None = None) -> Tensor:
-        """Weights [some O, I] of whole blocks."""
+    def by_widening(self, rows: Tensor) -> Tensor:
+        """Multiply rows [R, I] by widened weights; [R, whole blocks of O]."""
+        rows = rows.to(self.wide)
+        some = max(1, _WIDENED // rows.shape[1] // _INT4_BLOCK) * _INT4_BLOCK
+        parts = [
+            rows @ self._widen(packed, scales, self.wide)
+            for packed, scales in zip(self.packed.split(some), self.scales.split(some, 1), strict=True)
+        ]
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def _widen(self, packed: Tensor, scales: Tensor, wide: torch.dtype) -> Tensor:
+        """Weights [I, some O] of whole blocks, inputs first because blocks lie so."""
         assert self.half is not None  # noqa: S101 - callers look
-        wide = wide or self.wide
-        codes = _unpack(packed, self.half).unflatten(1, (-1, self.group)).to(wide) - 8
-        scale, zero = scales.to(wide).permute(1, 0, 2).unsqueeze(2).unbind(3)  # [O, I / G, 1]
-        return torch.addcmul(zero, codes, scale).flatten(1)
+        codes = _unpack(packed, self.half).view(torch.int8).sub_(8).to(wide)  # [blocks, I, outputs of a block]
+        scales = scales.unflatten(1, (len(codes), -1)).to(wide).permute(3, 1, 0, 2).contiguous()
+        scale, zero = scales.unsqueeze(3)  # [blocks, I / G, 1, outputs of a block]
+        weights = torch.addcmul(zero, codes.unflatten(1, (-1, self.group)), scale)
+        return weights.flatten(1, 2).transpose(0, 1).flatten(1)
 
 
 def _unpack(packed: Tensor, half: int) -> Tensor:
-    """Codes uint8 [O, I] of bytes [O, I / 2] that hold, block by block and input by input, two outputs each.
+    """Codes uint8 [blocks, I, 2 * half] of bytes [O, I / 2]: block by block, and within one input by input.
 
     Byte j of an input holds output j of the block and output j + half: the kernels' layout on AVX-512 (half
     of 64 outputs) and AVX2 (half of 32), ATen/native/cpu/int4mm_kernel.cpp.
     """
-    inputs = 2 * packed.shape[1]
-    pairs = packed.view(-1, inputs, half)  # [blocks, I, half]
-    return torch.cat((pairs & 15, pairs >> 4), 2).transpose(1, 2).reshape(-1, inputs)
+    pairs = packed.view(-1, 2 * packed.shape[1], half)
+    return torch.cat((pairs & 15, pairs >> 4), 2)
+
+
+def _packs_so(packed: Tensor, codes: Tensor, half: int) -> bool:
+    return torch.equal(_unpack(packed, half).transpose(1, 2).flatten(0, 1), codes)
 
 
 def _rows(x: Tensor) -> Tensor:

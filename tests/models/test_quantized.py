@@ -1,0 +1,174 @@
+"""Narrow weights: how they are rounded, and that every way to multiply by them uses the same ones."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from jielong.models.quantized import (
+    Int4Linear,
+    Int8Embedding,
+    Int8Linear,
+    _packs_so,
+    _unpack,
+    round_int4,
+    round_int8,
+)
+
+SEEDS = st.integers(0, 2**16)
+
+
+def matrix(outputs, inputs, seed=0, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(outputs, inputs, generator=generator)
+    # Outputs and inputs of unlike size, as in trained networks.
+    return scale * weight * torch.rand(outputs, 1, generator=generator) * 3
+
+
+def widened_int8(weight):
+    codes, scales = round_int8(weight)
+    return codes.float() * scales.float()[:, None]
+
+
+def widened_int4(weight, group):
+    codes, scales = round_int4(weight, group)
+    scale, zero = scales.float().permute(2, 1, 0).repeat_interleave(group, 2)
+    return (codes - 8) * scale + zero
+
+
+def relative_error(a, b):
+    return ((a.float() - b.float()).norm() / b.float().norm()).item()
+
+
+@given(SEEDS, st.integers(1, 9), st.integers(1, 70), st.sampled_from([1e-6, 1.0, 1e4]))
+def test_eight_bits_are_half_a_step_from_the_weight(seed, outputs, inputs, scale):
+    weight = matrix(outputs, inputs, seed, scale)
+    codes, scales = round_int8(weight)
+    assert codes.dtype == torch.int8 and codes.abs().max() <= 127
+    steps = scales.float()[:, None]
+    # The scale has 8 bits: where it was rounded down, 127 of them end up to half a step below the largest.
+    assert ((widened_int8(weight) - weight).abs() <= steps * 0.76).all()
+    inside = weight.abs() <= 127 * steps
+    assert ((widened_int8(weight) - weight).abs() <= steps * 0.501)[inside].all()
+
+
+@given(SEEDS, st.integers(1, 9), st.integers(1, 3), st.sampled_from([32, 64]), st.booleans())
+def test_four_bits_are_half_a_step_from_the_weight(seed, outputs, groups, group, shifted):
+    weight = matrix(outputs, groups * group, seed) + (5.0 if shifted else 0.0)
+    codes, scales = round_int4(weight, group)
+    assert codes.min() >= 0 and codes.max() <= 15
+    assert scales.shape == (groups, outputs, 2) and scales.is_contiguous()
+    steps = scales[..., 0].float().t().repeat_interleave(group, 1)
+    # A bfloat16 zero is off by up to its last bit, and the ends of the range by as much.
+    zero_error = scales[..., 1].float().abs().t().repeat_interleave(group, 1) / 256
+    assert ((widened_int4(weight, group) - weight).abs() <= steps * 0.55 + zero_error).all()
+
+
+@pytest.mark.parametrize("rounded", [widened_int8, lambda w: widened_int4(w, 32)])
+def test_a_matrix_of_zeros_stays_and_so_do_constant_rows_within_the_scale(rounded):
+    weight = torch.zeros(4, 64)
+    assert torch.equal(rounded(weight), weight)
+    weight[1] = 0.5
+    weight[2, ::2] = -3.0
+    torch.testing.assert_close(rounded(weight), weight, rtol=1 / 128, atol=1 / 256)
+
+
+def test_rounding_twice_changes_nothing():
+    weight = matrix(24, 96)
+    torch.testing.assert_close(widened_int8(widened_int8(weight)), widened_int8(weight), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shape", [(64, 32), (7, 16), (96, 48), (130, 208), (1, 64)])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 12, 13, 40])
+def test_eight_bit_products_use_the_rounded_weights(shape, rows, bias):
+    weight = matrix(*shape)
+    added = torch.randn(shape[0]) if bias else None
+    layer = Int8Linear(weight, added)
+    x = torch.randn(rows, shape[1]).bfloat16()
+    exact = F.linear(x.float(), widened_int8(weight), None if added is None else added.bfloat16().float())
+    assert layer(x).dtype == torch.bfloat16
+    assert relative_error(layer(x), exact) < 0.006
+    assert relative_error(layer.by_kernel(x), layer.by_widening(x)) < 0.006
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("group", [32, 64, 128])
+@pytest.mark.parametrize("outputs", [64, 128, 16, 97, 1])
+@pytest.mark.parametrize("rows", [1, 4, 5, 129])
+def test_four_bit_products_use_the_rounded_weights(outputs, group, rows, bias):
+    weight = matrix(outputs, 256)
+    added = torch.randn(outputs) if bias else None
+    layer = Int4Linear(weight, added, group)
+    x = torch.randn(rows, 256).bfloat16()
+    exact = F.linear(
+        x.float(), widened_int4(weight, group), None if added is None else added.bfloat16().float()
+    )
+    assert layer(x).shape == (rows, outputs)
+    assert relative_error(layer(x), exact) < 0.006
+    if layer.half is not None:
+        assert relative_error(layer.by_kernel(x), layer.by_widening(x)) < 0.006
+
+
+def test_wide_matrices_are_widened_in_parts(monkeypatch):
+    weight, x = matrix(200, 64), torch.randn(300, 64).bfloat16()
+    whole = [Int8Linear(weight).by_widening(x), Int4Linear(weight).by_widening(x)]
+    monkeypatch.setattr("jielong.models.quantized._WIDENED", 64 * 64)
+    parts = [Int8Linear(weight).by_widening(x), Int4Linear(weight).by_widening(x)]
+    for one, other in zip(whole, parts, strict=True):
+        assert relative_error(one, other) < 0.003
+
+
+@pytest.mark.parametrize("layer", [Int8Linear(matrix(48, 64)), Int4Linear(matrix(48, 64))])
+def test_shape_type_and_layout_of_the_input_do_not_matter(layer):
+    x = torch.randn(3, 5, 65).bfloat16()
+    views = [x[..., :64], x[..., 1:], torch.randn(3, 64, 5).bfloat16().mT, x[:, 0, 1:]]
+    for view in views:
+        copied = layer(view.clone().contiguous())
+        assert copied.shape == (*view.shape[:-1], 48)
+        torch.testing.assert_close(layer(view), copied, rtol=0, atol=0)
+        wide = layer(view.float())
+        assert wide.dtype == torch.float32
+        torch.testing.assert_close(wide, copied.float(), rtol=0.01, atol=0.02)
+    # A row that does not begin at an address the kernel can load from.
+    flat = torch.randn(64 + 1).bfloat16()
+    torch.testing.assert_close(layer(flat[1:]), layer(flat[1:].clone()), rtol=0, atol=0)
+
+
+def test_a_table_shares_the_codes_of_its_matrix():
+    weight = matrix(20, 32)
+    head = Int8Linear(weight)
+    table = Int8Embedding(head.codes, head.scales)
+    tokens = torch.tensor([[0, 19, 3], [3, 3, 7]])
+    assert table.codes.data_ptr() == head.codes.data_ptr()
+    torch.testing.assert_close(table(tokens).float(), widened_int8(weight)[tokens], rtol=1 / 128, atol=0)
+
+
+@pytest.mark.parametrize("half", [32, 16])
+def test_codes_are_found_in_both_layouts(half):
+    """Bytes as the kernels of AVX-512 and of AVX2 want them, made here by the rule itself."""
+    codes = torch.randint(0, 16, (128, 8), generator=torch.Generator().manual_seed(0), dtype=torch.int32)
+    blocks = codes.view(-1, 2, half, 8)
+    packed = (blocks[:, 0] | blocks[:, 1] << 4).mT.to(torch.uint8).reshape(128, 4)
+    assert _packs_so(packed, codes, half)
+    assert not _packs_so(packed, codes, 48 - half)
+    assert _unpack(packed, half).shape == (128 // (2 * half), 8, 2 * half)
+
+
+def test_another_layout_leaves_everything_to_the_kernel(monkeypatch):
+    weight, x = matrix(64, 64), torch.randn(200, 64).bfloat16()
+    usual = Int4Linear(weight)(x)
+    monkeypatch.setattr("jielong.models.quantized._packs_so", lambda *_: False)
+    layer = Int4Linear(weight)
+    assert layer.half is None
+    assert relative_error(layer(x), usual) < 0.006
+
+
+def test_without_fast_bfloat16_many_rows_are_multiplied_in_float32(monkeypatch):
+    weight, x = matrix(64, 64), torch.randn(200, 64).bfloat16()
+    monkeypatch.setattr("jielong.models.quantized.has_fast_bfloat16", lambda _: False)
+    for layer, exact in ((Int8Linear(weight), widened_int8(weight)), (Int4Linear(weight), widened_int4(weight, 32))):
+        assert layer.by_widening(x).dtype == torch.float32
+        torch.testing.assert_close(layer.by_widening(x), x.float() @ exact.t(), rtol=1e-4, atol=1e-4)
+        assert layer(x).dtype == torch.bfloat16
