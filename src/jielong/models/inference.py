@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jielong.core.errors import JielongError, UsageError
-from jielong.models.packed import PackedLinear, can_pack
+from jielong.models.packed import FloatLinear
 from jielong.models.precision import has_fast_bfloat16
 from jielong.models.quantized import INT4_GROUP, INT8_INPUTS, Int4Linear, Int8Embedding, Int8Linear, round_int8
 from jielong.models.transformer import Transformer
@@ -22,23 +23,36 @@ _SAMPLE = 1 << 24  # weights of the blocks that are timed
 _SECONDS = 0.04  # that the timing of one kind takes, besides making it
 
 
+class BFloat16Embedding(nn.Module):
+    """A table of bfloat16 rows."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Look up tokens [B, T]; float32 [B, T, I]."""
+        return F.embedding(tokens, self.weight).float()
+
+
 def prepare_for_inference(model: Transformer, weights: str = "float32") -> Transformer:
     """Change a network, in place, into one that only answers, and fast.
 
-    What follows holds on a CPU; on other devices `float32` and `bfloat16` set the type, and no more.
+    On a CPU `weights` is about matrices and tables. All else, what passes between the layers too, is float32:
+    a CPU computes norms, rotations and attention faster so, since it has no other arithmetic for them.
 
     - float32: nothing is rounded. Large matrices are re-ordered for oneDNN.
-    - bfloat16: weights and activations; matrices are re-ordered where the CPU multiplies bfloat16.
-    - int8: matrices and embeddings by `round_int8`; the rest, activations included, is bfloat16.
-    - int4: the blocks' matrices by `round_int4`; embedding and head, whose rounding shows most in what the
-      model says, are int8 (llama.cpp's 4-bit files keep them wider too).
+    - bfloat16: matrices are re-ordered where the CPU multiplies bfloat16.
+    - int8: `round_int8`; a matrix of a width that the kernel does not take is bfloat16.
+    - int4: `round_int4` for the matrices of the blocks, with the same exception. Embedding and head, whose
+      rounding shows most in what the model says, are int8, as llama.cpp's 4-bit files keep them wider.
 
-    A matrix of a width that a kernel does not take is bfloat16. A tied head shares its 8-bit codes with the
-    embedding; where it is re-ordered, that is a copy beside the table that tokens are looked up in.
+    A tied head shares its 8-bit codes with the embedding; where it is re-ordered, that is a copy beside the
+    table that tokens are looked up in. Elsewhere than on a CPU the whole network becomes float32 or bfloat16.
 
     Args:
         model: freshly loaded, on its device; its old matrices are freed one by one.
-        weights: what to make of its weights.
+        weights: one of `WEIGHTS`.
 
     Returns:
         The same object, in evaluation mode and without gradients. It can't be trained or saved any more.
@@ -47,45 +61,42 @@ def prepare_for_inference(model: Transformer, weights: str = "float32") -> Trans
         JielongError: for int8 and int4 weights of a model that is not on a CPU.
         UsageError: for any other word.
     """
-    if weights not in WEIGHTS:
-        raise UsageError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
-    rounded = weights in ("int8", "int4")
+    kind = _known(weights)
     device = model.embed.weight.device
-    if rounded and device.type != "cpu":
-        raise JielongError(f"{weights} weights are for a CPU; on {device.type} use bfloat16")
-    table, head_weight = model.embed.weight, _head_weight(model)
-    head = make_linear(head_weight, None, "int8" if rounded else weights)
+    if device.type != "cpu":
+        if kind in ("int8", "int4"):
+            raise JielongError(f"{kind} weights are for a CPU; on {device.type} use bfloat16")
+        return model.to(_float_type(kind)).eval().requires_grad_(False)
+    model.float().eval().requires_grad_(False)
+    table, tied = model.embed.weight, model.lm_head is None
+    head = make_linear(_head_weight(model), None, _head_kind(kind))
     model.lm_head = None
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
-                setattr(parent, name, make_linear(child.weight, child.bias, weights))
-    if rounded and head_weight is not table:
-        model.embed = Int8Embedding(*round_int8(table))  # type: ignore[assignment]
-    elif isinstance(head, Int8Linear):
-        model.embed = Int8Embedding(head.codes, head.scales)  # type: ignore[assignment]
-    # A tied head that is a plain matrix stays the embedding.
-    if head_weight is not table or not isinstance(head, nn.Linear):
-        model.lm_head = head
-    return model.to(_float_type(weights)).eval().requires_grad_(False)
+                setattr(parent, name, make_linear(child.weight, child.bias, kind))
+    model.lm_head = head
+    if kind != "float32":
+        model.embed = _embedding(table, head if tied else None, kind)  # type: ignore[assignment]
+    return model
 
 
 def make_linear(weight: Tensor, bias: Tensor | None, weights: Weights) -> nn.Module:
-    """Make the layer that multiplies by a matrix [O, I] fastest here, with weights of one kind."""
+    """Make the layer that multiplies by a matrix [O, I] fastest on this CPU, with weights of one kind."""
     weight = weight.detach()
     inputs = weight.shape[1]
     if weights == "int8" and inputs % INT8_INPUTS == 0:
         return Int8Linear(weight, bias)
     if weights == "int4" and inputs % INT4_GROUP == 0:
         return Int4Linear(weight, bias)
-    dtype = _float_type(weights)
-    weight, bias = weight.to(dtype), None if bias is None else bias.detach().to(dtype)
-    if can_pack(weight):
-        return PackedLinear(weight, bias)
-    plain = nn.Linear(inputs, weight.shape[0], bias is not None, device="meta")
-    plain.weight = nn.Parameter(weight, requires_grad=False)
-    plain.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-    return plain
+    return FloatLinear(weight.to(_float_type(weights)), bias)
+
+
+def _embedding(table: Tensor, head: nn.Module | None, weights: Weights) -> nn.Module:
+    """The table [V, I] in the type of the head that is tied to it, if there is one."""
+    if weights == "bfloat16" or isinstance(head, FloatLinear):
+        return BFloat16Embedding(table.bfloat16())
+    return Int8Embedding(*((head.codes, head.scales) if isinstance(head, Int8Linear) else round_int8(table)))
 
 
 def choose_weights(model: Transformer, rows: int = 1) -> Weights:
@@ -128,16 +139,16 @@ def step_seconds(model: Transformer, weights: Weights, rows: int) -> float:
         blocks += 1
         if taken >= _SAMPLE:
             break
-    seconds = _best_pass(layers, widths, rows, _float_type(weights)) * len(model.blocks) / blocks
+    seconds = _best_pass(layers, widths, rows) * len(model.blocks) / blocks
     matrix = _head_weight(model)
-    head = make_linear(matrix, None, "int8" if weights == "int4" else weights)
-    return seconds + _best_pass([head], [matrix.shape[1]], rows, _float_type(weights))
+    head = make_linear(matrix, None, _head_kind(weights))
+    return seconds + _best_pass([head], [matrix.shape[1]], rows)
 
 
 @torch.inference_mode()
-def _best_pass(layers: Sequence[nn.Module], widths: Sequence[int], rows: int, dtype: torch.dtype) -> float:
+def _best_pass(layers: Sequence[nn.Module], widths: Sequence[int], rows: int) -> float:
     """Seconds of the fastest pass through layers that each read zeros [rows, width]."""
-    inputs = {width: torch.zeros(rows, width, dtype=dtype) for width in widths}
+    inputs = {width: torch.zeros(rows, width) for width in widths}
     best, passes, began = float("inf"), 0, time.perf_counter()
     while passes < 3 or time.perf_counter() - began < _SECONDS:
         start = time.perf_counter()
@@ -152,6 +163,17 @@ def _head_weight(model: Transformer) -> Tensor:
     weight = model.embed.weight if model.lm_head is None else model.lm_head.weight
     assert isinstance(weight, Tensor)  # noqa: S101 - the network is freshly loaded
     return weight
+
+
+def _head_kind(weights: Weights) -> Weights:
+    return "int8" if weights == "int4" else weights
+
+
+def _known(weights: str) -> Weights:
+    for kind in WEIGHTS:
+        if weights == kind:
+            return kind
+    raise UsageError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
 
 
 def _float_type(weights: Weights) -> torch.dtype:

@@ -4,7 +4,8 @@ A plain product re-orders its weights at every call when they are bfloat16, and 
 is slow on other makers' processors. Weights that are re-ordered once, as torch's compiler does when it freezes
 a model (torch/_inductor/fx_passes/mkldnn_fusion.py), cost neither: measured on one thread of an EPYC with
 AVX512-BF16, a 2304 x 768 product of 1, 8 and 32 rows takes 98, 186 and 659 us in bfloat16 where the plain
-one takes 206, 300 and 853, and 146, 348 and 1583 in float32 instead of 163, 695 and 2294.
+one takes 206, 300 and 853, and 146, 348 and 1583 in float32 instead of 163, 695 and 2294
+(benchmarks/weights.py --kernels).
 """
 
 import platform
@@ -21,6 +22,36 @@ _SMALLEST = 300_000
 _SINGLE_ROW = 1_000_000
 
 
+class FloatLinear(nn.Module):
+    """A linear layer of float32 or bfloat16 weights, in oneDNN's order where that is faster.
+
+    Args:
+        weight: [O, I]; what its type is, the product is computed in.
+        bias: [O], or None.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        weight = weight.detach()
+        self.dtype = weight.dtype
+        self.packed: Tensor | None = None
+        self.weight: nn.Parameter | None = nn.Parameter(weight, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().to(self.dtype), requires_grad=False)
+        if can_pack(weight):
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+            if weight.dtype != torch.float32 or weight.numel() >= _SINGLE_ROW:
+                self.weight = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x [..., I] to [..., O], of the type of x."""
+        rows = x.to(self.dtype)
+        if self.weight is not None and (self.packed is None or x.numel() == x.shape[-1]):
+            out = F.linear(rows, self.weight, self.bias)
+        else:
+            out = torch.ops.mkldnn._linear_pointwise(rows, self.packed, self.bias, "none", [], "")
+        return out.to(x.dtype)
+
+
 def can_pack(weight: Tensor) -> bool:
     """Whether re-ordering a matrix [O, I] makes products with it faster here."""
     if weight.device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
@@ -30,27 +61,3 @@ def can_pack(weight: Tensor) -> bool:
     if weight.dtype == torch.bfloat16:
         return has_fast_bfloat16(weight.device)
     return weight.dtype == torch.float32 and weight.numel() >= _SMALLEST
-
-
-class PackedLinear(nn.Module):
-    """A linear layer that keeps its weights in oneDNN's order.
-
-    Args:
-        weight: [O, I], float32 or bfloat16, one that `can_pack`.
-        bias: [O], or None.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        super().__init__()
-        weight = weight.detach()
-        self.packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
-        single = weight.dtype == torch.float32 and weight.numel() < _SINGLE_ROW
-        self.plain = nn.Parameter(weight, requires_grad=False) if single else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x [..., I], of the weights' type, to [..., O]."""
-        if self.plain is not None and x.numel() == x.shape[-1]:
-            return F.linear(x, self.plain, self.bias)
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
-        return out

@@ -1,6 +1,6 @@
 """Matrices of 8 and 4 bits a weight, multiplied by torch's own CPU kernels.
 
-Only weights are rounded; activations stay bfloat16. A kernel reads the narrow weights and multiplies a few rows
+Only weights are rounded; a product reads its rows as bfloat16. A kernel reads the narrow weights and multiplies a few rows
 faster than a matrix product can read wide ones, but it is bound by arithmetic as the rows grow, so many rows
 are multiplied by weights that are widened on the way. Both compute with the same weights.
 
@@ -75,7 +75,7 @@ class Int8Linear(nn.Module):
         codes, scales = round_int8(weight.detach())
         self.register_buffer("codes", codes)
         self.register_buffer("scales", scales)
-        self.bias = None if bias is None else nn.Parameter(bias.detach().bfloat16(), requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         self.wide = _wide_type()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Int8Linear(nn.Module):
 
 
 class Int8Embedding(nn.Module):
-    """The rows of an 8-bit matrix by number; a tied head's codes serve as the table."""
+    """The rows of an 8-bit matrix by number; the codes of a tied head serve as the table."""
 
     codes: Tensor
     scales: Tensor
@@ -109,8 +109,8 @@ class Int8Embedding(nn.Module):
         self.register_buffer("scales", scales)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Look up tokens [B, T]; bfloat16 [B, T, I]."""
-        return self.codes[tokens] * self.scales[tokens].unsqueeze(-1)
+        """Look up tokens [B, T]; float32 [B, T, I]."""
+        return self.codes[tokens] * self.scales[tokens].unsqueeze(-1).float()
 
 
 class Int4Linear(nn.Module):
@@ -135,7 +135,7 @@ class Int4Linear(nn.Module):
         packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
         self.register_buffer("packed", packed)
         self.register_buffer("scales", scales)
-        self.bias = None if bias is None else nn.Parameter(bias.detach().bfloat16(), requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         self.wide = _wide_type()
         self.half = next((half for half in (32, 16) if _packs_so(packed, codes, half)), None)
         """Outputs in the low halves of a block's bytes; None when this build packs in another way, and then
@@ -194,11 +194,9 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _finish(out: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    """Rows [R, O] with the bias added, in the shape and type of x."""
-    out = out.to(x.dtype)
-    if bias is not None:
-        out = out + bias
-    return out.view(*x.shape[:-1], out.shape[-1])
+    """Rows [R, O] in the shape and type of x, with the bias added."""
+    out = out.to(x.dtype).view(*x.shape[:-1], out.shape[-1])
+    return out if bias is None else (out + bias).to(x.dtype)
 
 
 def _wide_type() -> torch.dtype:
