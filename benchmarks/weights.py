@@ -5,14 +5,19 @@ pieces that begin with the start token, each as long as the context; nats of all
 and the texts' bytes. The exam is marked as `jielong exam` does. Tokens are generated greedily from prompts of
 the held-out text, end tokens or not, and the best of some rounds counts, in which the kinds take turns.
 
+With --kernels the model's matrices alone are timed instead, in microseconds by rows and by way to multiply:
+from these times come the limits in `models.packed` and `models.quantized`.
+
 Run: python -m benchmarks.weights MODEL [--heldout FILE.jsonl] [--exam WORLD] [--kinds int8 ...] [--no-speed]
+     python -m benchmarks.weights MODEL --kernels
 """
 
 import argparse
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +28,13 @@ from jielong.evaluation import read_exam, take_exam
 from jielong.evaluation.exam import ExamSettings
 from jielong.evaluation.run import prompt_form
 from jielong.generation import Engine, SamplingSettings, load_engine
-from jielong.models import WEIGHTS
+from jielong.models import WEIGHTS, Transformer, load_model
+from jielong.models.packed import FloatLinear
+from jielong.models.quantized import Int4Linear, Int8Linear
+from jielong.training.peak import best_time
 
 BATCHES = (1, 8, 32)
+KERNEL_ROWS = (1, 2, 4, 8, 12, 16, 32, 128, 512)
 _PROMPT = 32  # tokens before those that are timed
 
 
@@ -42,11 +51,15 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128, help="tokens to generate a row when timing")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--kernels", action="store_true", help="time the matrices by themselves")
     parser.add_argument("--no-exam", action="store_true")
     parser.add_argument("--no-speed", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     folder = find_model(options.model)
+    if options.kernels:
+        time_kernels(load_model(folder))
+        return
     world = folder.parent.parent / "world"
     texts = read_texts(options.heldout or world / "pretrain_heldout.jsonl", options.texts)
     engines = {kind: load_engine(folder, kind) for kind in options.kinds}
@@ -66,6 +79,36 @@ def main() -> None:
                     speeds[batch] = round(max(speeds.get(batch, 0.0), speed), 1)
     print_table(rows)
     print(json.dumps(result(folder, options.threads, rows), ensure_ascii=False))
+
+
+@torch.inference_mode()
+def time_kernels(model: Transformer) -> None:
+    """Microseconds of every way to multiply some rows by each shape of matrix; the last line is JSON."""
+    weights = [weight for weight in model.parameters() if weight.dim() == 2 and weight.shape[1] % 32 == 0]
+    shapes = {tuple(weight.shape): weight.detach() for weight in weights}
+    rows: list[dict[str, Any]] = []
+    for weight in shapes.values():
+        narrow, narrower = Int8Linear(weight), Int4Linear(weight)
+        wide = {"float32": weight, "bfloat16": weight.bfloat16()}
+        packed = {kind: FloatLinear(value) for kind, value in wide.items()}
+        for count in KERNEL_ROWS:
+            x = torch.randn(count, weight.shape[1])
+            times: dict[str, float] = {}
+            for kind, value in wide.items():
+                some = x.to(value.dtype)
+                times[f"{kind} plain"] = microseconds(partial(torch.nn.functional.linear, some, value))
+                times[kind] = microseconds(partial(packed[kind], some))
+            for kind, layer in (("int8", narrow), ("int4", narrower)):
+                times[f"{kind} kernel"] = microseconds(partial(layer.by_kernel, x.bfloat16()))
+                times[f"{kind} widened"] = microseconds(partial(layer.by_widening, x.bfloat16()))
+            rows.append({"shape": list(weight.shape), "rows": count, **times})
+            print(*weight.shape, count, *(f"{name} {taken:.0f}" for name, taken in times.items()), sep="  ")
+    print(json.dumps({"name": "weights_kernels", "unit": "microseconds", "kernels": rows}))
+
+
+def microseconds(work: Callable[[], object]) -> float:
+    """Of the fastest of some calls."""
+    return round(1e6 * best_time(work, torch.device("cpu"), 0.02), 1)
 
 
 def read_texts(path: Path, most: int) -> list[str]:
@@ -124,7 +167,7 @@ def weight_bytes(engine: Engine) -> int:
     """Memory of the weights, re-ordered copies included; tensors that share their memory count once."""
     sizes: dict[int, int] = {}
     for module in engine.model.modules():
-        for tensor in [*module.parameters(recurse=False), *vars(module).values(), *module.buffers(recurse=False)]:
+        for tensor in [*module.parameters(recurse=False), *vars(module).values()]:
             if isinstance(tensor, torch.Tensor):
                 key = id(tensor) if tensor.is_mkldnn else tensor.data_ptr()
                 sizes[key] = tensor.numel() * tensor.element_size()
@@ -136,7 +179,9 @@ def print_table(rows: dict[str, dict[str, Any]]) -> None:
     for kind, row in rows.items():
         speeds = " ".join(f"{speed:9,.0f}" for speed in row.get("tokens_per_second", {}).values())
         exam = row.get("exam", {}).get("all", "")
-        print(f"{kind:9s} {row['megabytes']:9.2f} MB {row['bits_per_byte']:7.4f} bits/byte {exam:>10s} {speeds}")
+        print(
+            f"{kind:9s} {row['megabytes']:9.2f} MB {row['bits_per_byte']:7.4f} bits/byte {exam:>10s} {speeds}"
+        )
 
 
 def result(folder: Path, threads: int, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from benchmarks.isoflop import GRID, key_of, law_yaml, read_results, run_missing
 from benchmarks.isoflop_plot import draw
 from benchmarks.paced import Worker
 from benchmarks.real_text import CHUNK, HELD_OUT, prepare, split_file
+from benchmarks.weights import Endless, bits_per_byte, weight_bytes
 
+from jielong.generation import SamplingSettings, load_engine
 from jielong.models import Transformer, count_parameters, flops_per_token, qwen3_config, save_model
 from jielong.tokenizer import train_tokenizer
 from jielong.training.planning import Run, ScalingLaw, fit_law, parse_law
@@ -173,3 +175,17 @@ def test_the_plot_shows_every_run_and_a_curve_for_each_budget():
     assert svg.count("<circle") == 15
     assert svg.count("<polyline") == len(GRID) + 1
     assert "nan" not in svg
+
+
+def test_bits_per_byte_and_memory_of_narrow_weights(tokenizer, tmp_path):
+    """Ours equals transformers', and a byte is counted once however many layers share it."""
+    model = Transformer(qwen3_config(32, 2, tokenizer.vocab_size, 24), seed=1)
+    save_model(model, tmp_path, eos_id=tokenizer.eos_id, bos_id=tokenizer.bos_id, pad_id=tokenizer.pad_id)
+    tokenizer.save(tmp_path)
+    texts = ["文字接龍。The die rolls again and again.\n" * 3, "again"]
+    engine = load_engine(tmp_path)
+    expected = held_out_bits(tmp_path, tokenizer, texts, 24, 1000)
+    assert bits_per_byte(engine, texts) == pytest.approx(expected, rel=1e-4)
+    assert weight_bytes(engine) == 4 * count_parameters(model.config)
+    completion = Endless(engine).generate([[5, 6]], SamplingSettings(temperature=0, max_tokens=9))[0]
+    assert len(completion.ids) == 9

@@ -202,6 +202,9 @@ def test_run_exam_writes_the_report_of_two_model_folders(model_folders, items, t
     again = run_exam(model_folders[1], exam, tmp_path / "alone")
     assert again.comparison is None
     assert [a.answer for a in again.results[0].answers] == [a.answer for a in report.results[1].answers]
+    rounded = run_exam(model_folders[1], exam, tmp_path / "rounded", weights="int4")
+    scores = [answer.log_probabilities for answer in rounded.results[0].answers]
+    assert scores != [answer.log_probabilities for answer in again.results[0].answers]
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.31, 0.32), (-5.0, 1200.0), (2.0, 2.0), (0.0, 1e-7)])

@@ -1,6 +1,7 @@
 """Networks made ready to answer: every family, every kind of weights, near to what they were."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ TOKENS = torch.randint(3, 97, (2, 24), generator=torch.Generator().manual_seed(0
 POSITIONS = torch.arange(24).expand(2, 24)
 # How far logits may be from float32's, as a share of their spread. A tiny random network adds up the errors
 # of few terms; what trained ones lose is in docs/benchmarks.md.
-BOUNDS = {"float32": 1e-5, "bfloat16": 0.03, "int8": 0.06, "int4": 0.5}
+BOUNDS = {"float32": 1e-5, "bfloat16": 0.02, "int8": 0.05, "int4": 0.4}
 
 
 @torch.no_grad()
@@ -44,9 +45,10 @@ def tiny(**changes):
 
 
 def weight_bytes(model):
-    tensors = {tensor.data_ptr(): tensor for tensor in [*model.parameters(), *model.buffers()]}
-    rotary = {tensor.data_ptr() for tensor in model.rotary.buffers()}
-    return sum(t.numel() * t.element_size() for pointer, t in tensors.items() if pointer not in rotary)
+    """Parameters, and the tensors that narrow layers hold."""
+    held = [value for module in model.modules() for value in vars(module).values()]
+    tensors = [*model.parameters(), *(value for value in held if isinstance(value, torch.Tensor))]
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
@@ -76,7 +78,9 @@ def test_one_token_at_a_time_equals_all_at_once(weights, tied):
 def test_narrower_weights_take_less_memory():
     config = qwen3_config(128, 2, 512, 64)
     floats = 4 * sum(weight.numel() for weight in Transformer(config).parameters())
-    sizes = {kind: weight_bytes(prepare_for_inference(Transformer(config), kind)) for kind in ("int8", "int4")}
+    sizes = {
+        kind: weight_bytes(prepare_for_inference(Transformer(config), kind)) for kind in ("int8", "int4")
+    }
     assert sizes["int8"] < 0.27 * floats
     assert sizes["int4"] < 0.21 * floats
     blocks = prepare_for_inference(Transformer(config), "int4").blocks
@@ -123,7 +127,9 @@ def test_float_layers_compute_the_plain_product_in_either_order(shape, dtype, ro
     added = torch.randn(shape[0], generator=generator).to(dtype) if bias else None
     layer = FloatLinear(weight, added)
     x = torch.randn(*rows, shape[1], generator=generator)
-    plain = torch.nn.functional.linear(x.to(dtype).float(), weight.float(), None if added is None else added.float())
+    plain = torch.nn.functional.linear(
+        x.to(dtype).float(), weight.float(), None if added is None else added.float()
+    )
     assert layer(x).dtype == torch.float32 and layer(x).shape == plain.shape
     assert spread(layer(x), plain) < (1e-6 if dtype == torch.float32 else 0.005)
     assert layer.packed is not None or layer.weight is not None
@@ -161,7 +167,7 @@ def test_choosing_leaves_the_network_as_it_was():
     ],
 )
 def test_the_fastest_is_chosen_where_it_is_worth_it(monkeypatch, seconds, chosen):
-    monkeypatch.setattr("jielong.models.inference.step_seconds", lambda model, kind, rows: seconds[kind])
+    monkeypatch.setattr("jielong.models.inference.step_seconds", lambda _, kind, __: seconds[kind])
     assert choose_weights(tiny()) == chosen
 
 
@@ -191,5 +197,8 @@ def test_a_prepared_network_is_not_saved(tmp_path):
 
 
 def test_fast_bfloat16_is_what_the_processor_says():
-    flags = {line.partition(":")[0].strip(): line for line in open("/proc/cpuinfo")}["flags"].split()
+    described = Path("/proc/cpuinfo")
+    if not described.exists():
+        pytest.skip("Linux says what the processor can do in /proc/cpuinfo")
+    flags = described.read_text().split()
     assert has_fast_bfloat16(torch.device("cpu")) == ("avx512_bf16" in flags or "amx_bf16" in flags)

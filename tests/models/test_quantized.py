@@ -104,12 +104,10 @@ def test_four_bit_products_use_the_rounded_weights(outputs, group, rows, bias):
     added = torch.randn(outputs) if bias else None
     layer = Int4Linear(weight, added, group)
     x = torch.randn(rows, 256).bfloat16()
-    exact = F.linear(
-        x.float(), widened_int4(weight, group), added
-    )
+    exact = F.linear(x.float(), widened_int4(weight, group), added)
     assert layer(x).shape == (rows, outputs)
     assert error(layer(x), exact, x, weight) < 0.006
-    if layer.half is not None:
+    if layer.block_half is not None:
         both = (product(x)[:, :outputs] for product in (layer.by_kernel, layer.by_widening))
         assert error(*both, x, weight) < 0.006
 
@@ -164,14 +162,17 @@ def test_another_layout_leaves_everything_to_the_kernel(monkeypatch):
     usual = Int4Linear(weight)(x)
     monkeypatch.setattr("jielong.models.quantized._packs_so", lambda *_: False)
     layer = Int4Linear(weight)
-    assert layer.half is None
+    assert layer.block_half is None
     assert error(layer(x), usual, x, weight) < 0.006
 
 
 def test_without_fast_bfloat16_many_rows_are_multiplied_in_float32(monkeypatch):
     weight, x = matrix(64, 64), torch.randn(200, 64).bfloat16()
     monkeypatch.setattr("jielong.models.quantized.has_fast_bfloat16", lambda _: False)
-    for layer, exact in ((Int8Linear(weight), widened_int8(weight)), (Int4Linear(weight), widened_int4(weight, 32))):
+    for layer, exact in (
+        (Int8Linear(weight), widened_int8(weight)),
+        (Int4Linear(weight), widened_int4(weight, 32)),
+    ):
         assert layer.by_widening(x).dtype == torch.float32
         torch.testing.assert_close(layer.by_widening(x), x.float() @ exact.t(), rtol=1e-4, atol=1e-4)
         assert layer(x).dtype == torch.bfloat16

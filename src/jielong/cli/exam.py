@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jielong.cli.manners import Json, Model
+from jielong.cli.manners import Json, Model, Weights
 from jielong.core.files import find_model, to_json
 
 
@@ -12,6 +12,7 @@ def exam(
     against: Path | None = None,
     world: Path | None = None,
     out: Path | None = None,
+    weights: Weights = "float32",
     json: Json = False,
 ) -> None:
     """Ask a model every question of the exam and write its report card (table, JSON, one HTML file).
@@ -21,6 +22,7 @@ def exam(
         against: another model, usually the parent: the report then shows what was gained and what was lost.
         world: world folder or exam file (JSON Lines); by default the world beside the run.
         out: folder for the report's files; by default `exam/` beside the model folder.
+        weights: what the models compute with.
         json: print the report as JSON.
     """
     from rich.console import Console
@@ -37,6 +39,7 @@ def exam(
         world or _exam_beside(folder),
         target,
         find_model(against) if against else None,
+        weights=weights,
         progress=lambda name, done, total: line.show(done / total, f"{name} {done:,} of {total:,}"),
     )
     line.close()

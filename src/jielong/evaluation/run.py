@@ -25,6 +25,7 @@ def run_exam(
     against: Path | None = None,
     *,
     settings: ExamSettings | None = None,
+    weights: str = "float32",
     progress: ModelProgress | None = None,
 ) -> Report:
     """Examine a model, and the model it is compared with, and write the report into a folder.
@@ -40,6 +41,7 @@ def run_exam(
         against: the folder of the parent, or any other model.
         settings: how to ask, for both models; when None each model is asked in the form that fits it
             (`prompt_form`).
+        weights: what both models compute with, as in `load_engine`.
         progress: called after each batch of questions.
 
     Raises:
@@ -49,7 +51,7 @@ def run_exam(
     folders = [model] if against is None else [against, model]
     names = _names(folders)
     results = [
-        examine(folder, items, name, settings=settings, progress=progress)
+        examine(folder, items, name, settings=settings, weights=weights, progress=progress)
         for folder, name in zip(folders, names, strict=True)
     ]
     report = Report(
@@ -68,6 +70,7 @@ def examine(
     name: str,
     *,
     settings: ExamSettings | None = None,
+    weights: str = "float32",
     progress: ModelProgress | None = None,
 ) -> ExamResult:
     """Let one model folder take the exam, in the form that fits it unless settings say otherwise."""
@@ -77,7 +80,7 @@ def examine(
         if progress is not None:
             progress(name, done, total)
 
-    return take_exam(load_engine(folder), items, settings, model=name, progress=report_progress)
+    return take_exam(load_engine(folder, weights), items, settings, model=name, progress=report_progress)
 
 
 def prompt_form(folder: Path) -> PromptForm:

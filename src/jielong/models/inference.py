@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from jielong.core.errors import JielongError, UsageError
 from jielong.models.packed import FloatLinear
 from jielong.models.precision import has_fast_bfloat16
-from jielong.models.quantized import INT4_GROUP, INT8_INPUTS, Int4Linear, Int8Embedding, Int8Linear, round_int8
+from jielong.models.quantized import (
+    INT4_GROUP,
+    INT8_INPUTS,
+    Int4Linear,
+    Int8Embedding,
+    Int8Linear,
+    round_int8,
+)
 from jielong.models.transformer import Transformer
 
 Weights = Literal["float32", "bfloat16", "int8", "int4"]

@@ -1,10 +1,10 @@
 """Float matrices in the order in which oneDNN reads them.
 
 A plain product re-orders its weights at every call when they are bfloat16, and in float32 it is MKL's, which
-is slow on other makers' processors. Weights that are re-ordered once, as torch's compiler does when it freezes
-a model (torch/_inductor/fx_passes/mkldnn_fusion.py), cost neither: measured on one thread of an EPYC with
-AVX512-BF16, a 2304 x 768 product of 1, 8 and 32 rows takes 98, 186 and 659 us in bfloat16 where the plain
-one takes 206, 300 and 853, and 146, 348 and 1583 in float32 instead of 163, 695 and 2294
+is slow on other makers' processors. Weights that are re-ordered once, as torch's compiler does when it
+freezes a model (torch/_inductor/fx_passes/mkldnn_fusion.py), cost neither: measured on one thread of an EPYC
+with AVX512-BF16, a 2304 x 768 product of 1, 8 and 32 rows takes 98, 186 and 659 us in bfloat16 where the
+plain one takes 206, 300 and 853, and 146, 348 and 1583 in float32 instead of 163, 695 and 2294
 (benchmarks/weights.py --kernels).
 """
 
@@ -56,7 +56,7 @@ def can_pack(weight: Tensor) -> bool:
     """Whether re-ordering a matrix [O, I] makes products with it faster here."""
     if weight.device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
         return False
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if weight.dtype == torch.bfloat16:
         return has_fast_bfloat16(weight.device)

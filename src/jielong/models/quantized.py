@@ -1,8 +1,9 @@
 """Matrices of 8 and 4 bits a weight, multiplied by torch's own CPU kernels.
 
-Only weights are rounded; a product reads its rows as bfloat16. A kernel reads the narrow weights and multiplies a few rows
-faster than a matrix product can read wide ones, but it is bound by arithmetic as the rows grow, so many rows
-are multiplied by weights that are widened on the way. Both compute with the same weights.
+Only weights are rounded; a product reads its rows as bfloat16. A kernel reads the narrow weights and
+multiplies a few rows faster than a matrix product can read wide ones, but it is bound by arithmetic as the
+rows grow, so many rows are multiplied by weights that are widened on the way. Both compute with the same
+weights. No wide copy is kept: whoever decodes many rows at a time is better served by bfloat16 weights.
 
 O outputs, I inputs, R rows (tokens), G inputs of a group that share a scale.
 """
@@ -51,7 +52,7 @@ def round_int4(weight: Tensor, group: int) -> tuple[Tensor, Tensor]:
         int32 codes [O, I] in 0..15, and bfloat16 [I / G, O, 2], as the kernel reads them: the weight is
         (code - 8) * scale + zero.
     """
-    groups = weight.float().unflatten(1, (-1, group))  # [O, I / G, G]
+    groups = weight.float().reshape(len(weight), -1, group)  # [O, I / G, G]
     low, high = groups.amin(2), groups.amax(2)
     scales = ((high - low) / 15).clamp_min(1e-30).bfloat16()
     zeros = (low + 8 * scales.float()).bfloat16()
@@ -67,14 +68,10 @@ class Int8Linear(nn.Module):
         bias: [O], or None.
     """
 
-    codes: Tensor
-    scales: Tensor
-
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
-        codes, scales = round_int8(weight.detach())
-        self.register_buffer("codes", codes)
-        self.register_buffer("scales", scales)
+        # No buffers: torch looks for those in three dictionaries, at every product.
+        self.codes, self.scales = round_int8(weight.detach())
         self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         self.wide = _wide_type()
 
@@ -93,20 +90,16 @@ class Int8Linear(nn.Module):
         """Multiply rows [R, I] by the codes, which bfloat16 holds exactly, and then by the scales; [R, O]."""
         rows = rows.to(self.wide)
         some = max(1, _WIDENED // rows.shape[1])
-        parts = [F.linear(rows, codes.to(self.wide)) for codes in self.codes.split(some)]
+        parts = [F.linear(rows, codes.to(self.wide)) for codes in torch.split(self.codes, some)]
         return (torch.cat(parts, 1) if len(parts) > 1 else parts[0]) * self.scales
 
 
 class Int8Embedding(nn.Module):
     """The rows of an 8-bit matrix by number; the codes of a tied head serve as the table."""
 
-    codes: Tensor
-    scales: Tensor
-
     def __init__(self, codes: Tensor, scales: Tensor) -> None:
         super().__init__()
-        self.register_buffer("codes", codes)
-        self.register_buffer("scales", scales)
+        self.codes, self.scales = codes, scales
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Look up tokens [B, T]; float32 [B, T, I]."""
@@ -122,9 +115,6 @@ class Int4Linear(nn.Module):
         group: G, 32, 64, 128 or 256.
     """
 
-    packed: Tensor
-    scales: Tensor
-
     def __init__(self, weight: Tensor, bias: Tensor | None = None, group: int = INT4_GROUP) -> None:
         super().__init__()
         self.outputs, self.group = weight.shape[0], group
@@ -132,19 +122,18 @@ class Int4Linear(nn.Module):
         # Whole blocks of outputs: the kernel wants multiples of 16 and is slow on a block that is not whole.
         spare = -self.outputs % _INT4_BLOCK
         codes, scales = F.pad(codes, (0, 0, 0, spare)), F.pad(scales, (0, 0, 0, spare)).contiguous()
-        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
-        self.register_buffer("packed", packed)
-        self.register_buffer("scales", scales)
+        packed: Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
+        self.packed, self.scales = packed, scales
         self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         self.wide = _wide_type()
-        self.half = next((half for half in (32, 16) if _packs_so(packed, codes, half)), None)
+        self.block_half = next((half for half in (32, 16) if _packs_so(packed, codes, half)), None)
         """Outputs in the low halves of a block's bytes; None when this build packs in another way, and then
         the kernel does every product."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., I] to [..., O], of the type of x."""
         rows = _rows(x)
-        few = len(rows) <= _INT4_ROWS or self.half is None
+        few = len(rows) <= _INT4_ROWS or self.block_half is None
         out = self.by_kernel(rows) if few else self.by_widening(rows)
         return _finish(out[:, : self.outputs], self.bias, x)
 
@@ -159,17 +148,20 @@ class Int4Linear(nn.Module):
         some = max(1, _WIDENED // rows.shape[1] // _INT4_BLOCK) * _INT4_BLOCK
         parts = [
             rows @ self._widen(packed, scales, self.wide)
-            for packed, scales in zip(self.packed.split(some), self.scales.split(some, 1), strict=True)
+            for packed, scales in zip(
+                torch.split(self.packed, some), torch.split(self.scales, some, 1), strict=True
+            )
         ]
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
     def _widen(self, packed: Tensor, scales: Tensor, wide: torch.dtype) -> Tensor:
         """Weights [I, some O] of whole blocks, inputs first because blocks lie so."""
-        assert self.half is not None  # noqa: S101 - callers look
-        codes = _unpack(packed, self.half).view(torch.int8).sub_(8).to(wide)  # [blocks, I, outputs of a block]
-        scales = scales.unflatten(1, (len(codes), -1)).to(wide).permute(3, 1, 0, 2).contiguous()
+        assert self.block_half is not None  # noqa: S101 - callers look
+        # Codes lie as [blocks, I, outputs of a block].
+        codes = _unpack(packed, self.block_half).view(torch.int8).sub_(8).to(wide)
+        scales = scales.to(wide).view(len(scales), len(codes), -1, 2).permute(3, 1, 0, 2).contiguous()
         scale, zero = scales.unsqueeze(3)  # [blocks, I / G, 1, outputs of a block]
-        weights = torch.addcmul(zero, codes.unflatten(1, (-1, self.group)), scale)
+        weights = torch.addcmul(zero, codes.view(len(codes), -1, self.group, codes.shape[2]), scale)
         return weights.flatten(1, 2).transpose(0, 1).flatten(1)
 
 
@@ -188,7 +180,7 @@ def _packs_so(packed: Tensor, codes: Tensor, half: int) -> bool:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """x [..., I] as rows that a kernel can read: bfloat16 [R, I], one after the other, 32-byte aligned."""
+    """Give x [..., I] as rows that a kernel can read: bfloat16 [R, I], contiguous, 32-byte aligned."""
     rows = x.reshape(-1, x.shape[-1]).to(torch.bfloat16).contiguous()
     return rows.clone() if rows.storage_offset() % 16 else rows
 

@@ -256,9 +256,7 @@ class Transformer(nn.Module):
         """Logits [..., V] of the next token from hidden states [..., D]."""
         if self.project_out is not None:
             hidden = self.project_out(hidden)
-        logits: Tensor = (
-            F.linear(hidden, self.embed.weight) if self.lm_head is None else self.lm_head(hidden)
-        )
+        logits: Tensor = F.linear(hidden, self.embed.weight) if self.lm_head is None else self.lm_head(hidden)
         return logits
 
     def _context(self, positions: Tensor, mask: Tensor | None, cache: Sequence[CacheRows] | None) -> Context:
