@@ -2,10 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from jielong.cli.manners import Json, Model, printable
-from jielong.core.files import find_model, to_json
+from jielong.core.errors import UsageError
+from jielong.core.files import find_model, read_json, to_json
+
+if TYPE_CHECKING:
+    from jielong.generation import Engine, Grammar
 
 
 def chat(
@@ -46,6 +50,8 @@ def complete(
     repetition_penalty: float | None = None,
     max_tokens: int | None = None,
     seed: int | None = None,
+    json_schema: Path | None = None,
+    regex: str | None = None,
     json: Json = False,
 ) -> None:
     """Let a model continue a text, token by token.
@@ -60,6 +66,8 @@ def complete(
         repetition_penalty: above 1 makes tokens that were there before less likely.
         max_tokens: how far to go on.
         seed: seed of the die.
+        json_schema: file with a JSON schema that the continuation has to fit.
+        regex: regular expression that the whole continuation has to match.
         json: print the continuation as JSON.
     """
     from jielong.generation import SamplingSettings, load_engine
@@ -72,12 +80,26 @@ def complete(
     }  # fmt: skip
     settings = SamplingSettings.parse({**SamplingSettings.from_folder(folder).model_dump(), **_given(given)})
     beginning = sys.stdin.read() if text == "-" else text
+    engine = load_engine(folder)
+    grammar = _grammar(engine, json_schema, regex)
     pieces = []
-    for step in stream(load_engine(folder), beginning, settings):
+    for step in stream(engine, beginning, settings, grammar):
         pieces.append(step.text)
         if not json:
             print((beginning if len(pieces) == 1 else "") + printable(step.text), end="", flush=True)
     print(to_json({"prompt": beginning, "text": "".join(pieces), "tokens": len(pieces)}) if json else "")
+
+
+def _grammar(engine: "Engine", json_schema: Path | None, regex: str | None) -> "Grammar | None":
+    from jielong.generation.grammar import json_schema_grammar, regex_grammar
+
+    if json_schema is not None and regex is not None:
+        raise UsageError(
+            "--json-schema and --regex both say what the text has to look like; give one of them"
+        )
+    if json_schema is not None:
+        return json_schema_grammar(engine.tokenizer, engine.end_ids, read_json(json_schema))
+    return None if regex is None else regex_grammar(engine.tokenizer, engine.end_ids, regex)
 
 
 def _given(values: dict[str, float | int | None]) -> dict[str, float | int]:

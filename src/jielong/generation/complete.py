@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 from jielong.generation.engine import Engine
-from jielong.generation.request import Step
+from jielong.generation.request import Grammar, Step
 from jielong.generation.settings import SamplingSettings
 
 
-def complete(engine: Engine, text: str, settings: SamplingSettings | None = None) -> Iterator[Step]:
+def complete(
+    engine: Engine, text: str, settings: SamplingSettings | None = None, grammar: Grammar | None = None
+) -> Iterator[Step]:
     """Continue a text, token by token, without any chat frame.
 
     The text begins as a document began in pretraining: after the tokenizer's begin token.
@@ -16,4 +18,4 @@ def complete(engine: Engine, text: str, settings: SamplingSettings | None = None
         JielongError: if the text leaves no room in the context.
     """
     tokenizer = engine.tokenizer
-    return engine.stream([tokenizer.bos_id, *tokenizer.encode(text)], settings)
+    return engine.stream([tokenizer.bos_id, *tokenizer.encode(text)], settings, grammar=grammar)

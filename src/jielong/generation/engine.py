@@ -10,7 +10,7 @@ from jielong.core.errors import JielongError
 from jielong.generation.compiled import CompiledStep
 from jielong.generation.prefill import Prefill, WaitingPrompt, next_group, queued
 from jielong.generation.prefix_cache import PrefixCache
-from jielong.generation.request import Completion, Request, Step, TokenScore
+from jielong.generation.request import Completion, Grammar, Request, Step, TokenScore
 from jielong.generation.rows import Rows
 from jielong.generation.running import Generation
 from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
@@ -115,7 +115,7 @@ class Engine:
             One completion per request, in the same order.
 
         Raises:
-            JielongError: as `check`, before anything is computed.
+            JielongError: as `check`, before anything is computed; and when a grammar gets too complex.
         """
         for place, request in enumerate(requests):
             self.check(request, f"prompt {place}")
@@ -128,10 +128,18 @@ class Engine:
         finally:
             for generation in generations.values():
                 generation.cancel()
+        for generation in generations.values():
+            if generation.error is not None:
+                raise generation.error
         return [generations[place].completion() for place in range(len(requests))]
 
     def stream(
-        self, prompt: Sequence[int], settings: SamplingSettings | None = None, *, index: int = 0
+        self,
+        prompt: Sequence[int],
+        settings: SamplingSettings | None = None,
+        *,
+        index: int = 0,
+        grammar: Grammar | None = None,
     ) -> Iterator[Step]:
         """Continue one prompt, step by step.
 
@@ -139,14 +147,16 @@ class Engine:
             prompt: token ids, at least one.
             settings: how to sample; the model folder's defaults when None.
             index: the stream of numbers to roll with; `stream(p, s, index=i)` rolls as row i of `generate`.
+            grammar: the form that the answer must have.
 
         Yields:
             One Step per token. Their texts join to the text that `generate` returns.
 
         Raises:
-            JielongError: as `generate`, before the first step.
+            JielongError: as `generate`, before the first step; and when the grammar gets too complex.
         """
-        return self._steps(self.add(Request(prompt, settings or self.defaults, index, _CANDIDATES)))
+        request = Request(prompt, settings or self.defaults, index, _CANDIDATES, grammar)
+        return self._steps(self.add(request))
 
     def check(self, request: Request, name: str = "the prompt") -> None:
         """Refuse a request that cannot be served.
@@ -252,6 +262,8 @@ class Engine:
             while generation.finish_reason is None:
                 self.step()
                 yield from generation.take()
+            if generation.error is not None:
+                raise generation.error
         finally:
             generation.cancel()
 

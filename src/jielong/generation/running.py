@@ -5,6 +5,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from jielong.core.errors import JielongError
 from jielong.generation.request import Completion, FinishReason, GrammarState, Request, Step
 from jielong.generation.sampling import penalize_repetition, uniform_stream
 from jielong.generation.stopping import TextStream
@@ -37,6 +38,8 @@ class Generation:
         """Tokens of the answer so far."""
         self.finish_reason: FinishReason | None = None
         """None while it goes on."""
+        self.error: JielongError | None = None
+        """Why the answer was ended, when its grammar failed on the way."""
         self.followed = followed
         self.cancelled = False
         self._tokenizer = tokenizer
@@ -126,8 +129,11 @@ class Generation:
             if self._counts is not None:
                 self._counts[token] += 1
             if self._grammar is not None:
-                self._grammar.accept(token)
-            if len(self.ids) >= self.limit:
+                try:
+                    self._grammar.accept(token)
+                except JielongError as error:  # the other answers have no part in it
+                    self.error, self.finish_reason = error, "cancelled"
+            if self.finish_reason is None and len(self.ids) >= self.limit:
                 self.finish_reason = "length"
         if self.finish_reason is not None and self._text is not None:
             piece += self._text.flush()

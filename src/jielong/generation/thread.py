@@ -138,7 +138,10 @@ class EngineThread:
         for ticket in list(self._tickets):
             generation = ticket.generation
             assert generation is not None  # noqa: S101 - set where it was added
-            for step in generation.take():
-                ticket.deliver(step)
+            parts: list[Step | Exception] = list(generation.take())
+            if generation.error is not None:
+                parts[-1] = generation.error
+            for part in parts:
+                ticket.deliver(part)
             if generation.finish_reason is not None:
                 self._tickets.remove(ticket)

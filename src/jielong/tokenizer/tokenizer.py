@@ -3,7 +3,7 @@
 import functools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,6 +55,8 @@ class Tokenizer:
         self.pad_id: int = self._id_of("pad_token") if "pad_token" in named else fallback
         self._control = self._control_tokens()
         self._plain = self._make_plain_backend()
+        self.derived: dict[Hashable, Any] = {}
+        """What other rooms work out from the vocabulary once, kept here under keys of their own."""
 
     @classmethod
     def load(cls, folder: Path) -> Self:
