@@ -1,0 +1,1 @@
+"""The server: OpenAI's HTTP interface in front of one or more models."""
