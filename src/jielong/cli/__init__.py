@@ -25,6 +25,7 @@ _COMMANDS = {
     "chat": ("talk:chat", "Talk with a model in the terminal."),
     "complete": ("talk:complete", "Let a model continue a text."),
     "exam": ("exam:exam", "Examine a model and write its report card."),
+    "export": ("export:app", "Write a model for other programs: GGUF (llama.cpp), Ollama, Hugging Face."),
     "show": ("show:show", "Print a model's family tree and what each stage measured."),
 }
 
