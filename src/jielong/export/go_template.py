@@ -5,7 +5,6 @@ of marks and looking at what stands between them; what was found is tried on ano
 Jielong's own template has tools as well and is kept as a file beside this one.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -90,8 +89,9 @@ def _text(text: str) -> str:
 
 
 def _go(text: str) -> str:
-    """A string constant of Go; JSON's escapes are among Go's."""
-    return json.dumps(text, ensure_ascii=False)
+    """A string constant of Go. Ollama drops characters of a Modelfile that do not print, such as U+3000."""
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n"}
+    return '"' + "".join(escapes.get(char, char if " " <= char <= "~" else f"\\U{ord(char):08x}") for char in text) + '"'
 
 
 def find_turns(tokenizer: Tokenizer, where: str) -> Turns:

@@ -71,4 +71,5 @@ def modelfile_text(folder: Path) -> str:
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\n", "\\n").replace('"', '\\"') + '"'
+    """A text as a Modelfile has it: without escapes, in three quotation marks where it holds one."""
+    return f'"""{text}"""' if '"' in text else f'"{text}"'
