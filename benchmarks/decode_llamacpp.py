@@ -86,9 +86,7 @@ def make_model(folder: Path, name: str, weights: list[str]) -> None:
         with torch.no_grad():
             model.embed.weight[tokenizer.eos_id] = 0  # so it is never the likeliest: nobody stops early
         print(f"{name}: {count_parameters(model.config):,} parameters", flush=True)
-        save_model(
-            model, folder, eos_id=tokenizer.eos_id, bos_id=tokenizer.bos_id, dtype=torch.bfloat16
-        )
+        save_model(model, folder, eos_id=tokenizer.eos_id, bos_id=tokenizer.bos_id, dtype=torch.bfloat16)
         tokenizer.save(folder)
     for type_ in {type_ for kind in weights for type_ in TYPES[kind]}:
         path = folder / f"{type_}.gguf"

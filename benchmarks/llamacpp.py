@@ -8,7 +8,7 @@ import ctypes
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import llama_cpp as C  # noqa: N812  (the C interface)
+import llama_cpp as C
 import numpy as np
 from numpy.typing import NDArray
 

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer as Backend
 from jielong.cli import main
 from jielong.core.errors import JielongError, UsageError
 from jielong.export import GGUF_TYPES, write_gguf
-from jielong.models import ModelConfig, Transformer, save_model
+from jielong.models import ModelConfig, RopeScaling, Transformer, save_model
 from jielong.models.families import family_of
 from jielong.tokenizer import Tokenizer
 
@@ -244,17 +244,14 @@ def test_within_the_sliding_window_is_the_context(tokenizer, tmp_path):
         ("opt", {"hidden_act": "relu", "num_key_value_heads": 2, "position_offset": 2}, ["opt", "qwen3"]),
         ("qwen3", {"qkv_bias": True, "output_bias": True}, ["attention_bias"]),
         ("llama", {"hidden_act": "gelu"}, ["hidden_act", "gelu"]),
-        ("qwen3", {"rope_scaling": "llama3"}, ["rope", "llama3"]),
+        ("qwen3", {"rope_scaling": RopeScaling("llama3", 4.0, 32)}, ["rope", "llama3"]),
     ],
 )
 def test_networks_that_llama_cpp_cannot_compute_are_refused(family, values, words, tokenizer, tmp_path):
-    if values.get("rope_scaling"):
-        from jielong.models import RopeScaling
-
-        values = {"rope_scaling": RopeScaling("llama3", 4.0, 32)}
     shape = {
-        "vocab_size": tokenizer.vocab_size, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 32,
+        "vocab_size": tokenizer.vocab_size, "hidden_size": 32, "intermediate_size": 32,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
+        "max_position_embeddings": 32,
     }  # fmt: skip
     config = ModelConfig(family=family, **{**shape, **family_of(family, "").switches, **values})
     save_model(Transformer(config), tmp_path / "m", eos_id=tokenizer.eos_id)

@@ -15,7 +15,7 @@ from jielong.models import load_model
 from jielong.tokenizer import Tokenizer
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (pip install llama-cpp-python)")
-from benchmarks.llamacpp import Llama  # noqa: E402  (needs llama_cpp)
+from benchmarks.llamacpp import Llama
 
 PROMPTS = ["台灣最高的山", "Water boils at", "　　他說：「", "12 + 34 ="]
 CHAT = [{"role": "user", "content": "玉山在哪裡？ Where is it?"}]
@@ -76,7 +76,9 @@ def test_greedy_tokens_are_our_engines(shape, folders, exported):
         llama.close()
 
 
-@pytest.mark.parametrize(("kind", "closeness"), [("f16", 0.01), ("bf16", 0.06), ("q8_0", 0.06), ("q4_0", 0.6)])
+@pytest.mark.parametrize(
+    ("kind", "closeness"), [("f16", 0.01), ("bf16", 0.06), ("q8_0", 0.06), ("q4_0", 0.6)]
+)
 def test_smaller_types_stay_close(kind, closeness, folders, tokenizer, tmp_path):
     write_gguf(folders["qwen3"], tmp_path / "m.gguf", kind)
     ids = [tokenizer.bos_id, *tokenizer.encode(TEXTS[0])]
@@ -123,13 +125,22 @@ def test_chats_are_cut_into_the_same_tokens(exported, tokenizer):
 def sentencepiece():
     """A tokenizer of Llama 2's kind: whole characters, ▁ for spaces, bytes for what is not known."""
     words = ["▁t", "▁th", "▁the", "he", "▁a", "qu", "ick"]
-    merges = [("▁", "t"), ("▁t", "h"), ("▁th", "e"), ("h", "e"), ("▁", "a"), ("q", "u"), ("ic", "k"), ("i", "c")]
+    merges = [
+        ("▁", "t"),
+        ("▁t", "h"),
+        ("▁th", "e"),
+        ("h", "e"),
+        ("▁", "a"),
+        ("q", "u"),
+        ("ic", "k"),
+        ("i", "c"),
+    ]
     words = [*words, "ic"]
     characters = ["▁", *"abcdefghijklmnopqrstuvwxyz", "山"]
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *characters, *words]
     merges.sort(key=lambda pair: tokens.index("".join(pair)))
     vocabulary = {token: number for number, token in enumerate(tokens)}
-    backend = Backend(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    backend = Backend(models.BPE(vocabulary, merges, byte_fallback=True))
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     backend.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]

@@ -21,7 +21,11 @@ DEFAULT_SYSTEM = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-TEMPLATES = {"chat": read_chat_template(), "plain": read_chat_template("plain_chat"), "default": DEFAULT_SYSTEM}
+TEMPLATES = {
+    "chat": read_chat_template(),
+    "plain": read_chat_template("plain_chat"),
+    "default": DEFAULT_SYSTEM,
+}
 CONTENT = st.text(st.characters(exclude_categories=("Cs", "Co")), max_size=20)
 
 

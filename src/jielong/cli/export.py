@@ -47,9 +47,7 @@ def ollama(model: Model, /, *, out: Out = None, kind: Type = None, json: Json = 
 
 
 @app.command
-def hf(
-    model: Model, /, *, out: Annotated[Path, Parameter(name=("--out", "-o"))], json: Json = False
-) -> None:
+def hf(model: Model, /, *, out: Annotated[Path, Parameter(name=("--out", "-o"))], json: Json = False) -> None:
     """Copy the Hugging Face files of a model, and nothing else, into a new folder.
 
     Args:

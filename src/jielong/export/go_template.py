@@ -5,7 +5,7 @@ of marks and looking at what stands between them; what was found is tried on ano
 Jielong's own template has tools as well and is kept as a file beside this one.
 """
 
-import os
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -91,7 +91,11 @@ def _text(text: str) -> str:
 def _go(text: str) -> str:
     """A string constant of Go. Ollama drops characters of a Modelfile that do not print, such as U+3000."""
     escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n"}
-    return '"' + "".join(escapes.get(char, char if " " <= char <= "~" else f"\\U{ord(char):08x}") for char in text) + '"'
+    return (
+        '"'
+        + "".join(escapes.get(char, char if " " <= char <= "~" else f"\\U{ord(char):08x}") for char in text)
+        + '"'
+    )
 
 
 def find_turns(tokenizer: Tokenizer, where: str) -> Turns:
@@ -142,4 +146,6 @@ def _guess(tokenizer: Tokenizer) -> Turns:
 
 def _common_end(first: str, second: str) -> str:
     """The longest text with which both end."""
-    return os.path.commonprefix([first[::-1], second[::-1]])[::-1]
+    pairs = zip(reversed(first), reversed(second), strict=False)
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
+    return first[len(first) - len(list(same)) :]
