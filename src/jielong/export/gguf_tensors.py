@@ -81,7 +81,7 @@ def _parts(module: str, weights: Tensor, config: ModelConfig) -> tuple[tuple[str
         return ("attn_qkv",), (weights,)
     if module == "mixer.qkv":
         heads, kv_heads, width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        query, key, value = weights.split([heads * width, kv_heads * width, kv_heads * width])
+        query, key, value = torch.split(weights, [heads * width, kv_heads * width, kv_heads * width])
         if architecture.interleaved_rope:
             query, key = _interleave(query, heads), _interleave(key, kv_heads)
         return names, (query, key, value)
