@@ -12,7 +12,9 @@ Needs llama-cpp-python (pip install llama-cpp-python; built from source) and ggu
 """
 
 import argparse
+import itertools
 import json
+import random
 import statistics
 import tempfile
 from dataclasses import asdict, dataclass
@@ -97,7 +99,6 @@ def make_model(folder: Path, name: str, weights: list[str]) -> None:
 def work(contestant: list[str], sequences: int, threads: int, tokens: int) -> None:
     """Be one contestant until the parent has enough."""
     program, folder, kind, cache = contestant
-    prompts = [[(7 * row + 3 * place) % 250 + 20 for place in range(PROMPT)] for row in range(sequences)]
     turns = Turns()
     if program == "jielong":
         from jielong.generation import Request, SamplingSettings, load_engine
@@ -105,17 +106,16 @@ def work(contestant: list[str], sequences: int, threads: int, tokens: int) -> No
         torch.set_num_threads(threads)
         engine = load_engine(Path(folder), weights=kind)
         settings = SamplingSettings(temperature=0.0, max_tokens=tokens)
-        requests = [Request(prompt, settings) for prompt in prompts]
 
-        def generate() -> int:
-            return sum(len(done.ids) for done in engine.run(requests))
+        def generate(prompts: list[list[int]]) -> int:
+            return sum(len(done.ids) for done in engine.run([Request(p, settings) for p in prompts]))
     else:
         from benchmarks.llamacpp import Llama
 
         path = Path(folder) / f"{kind}.gguf"
         llama = Llama(path, PROMPT + tokens, sequences, threads, unified=cache == "unified")
 
-        def generate() -> int:
+        def generate(prompts: list[list[int]]) -> int:
             count = 0
             for rolled in llama.greedy(prompts, tokens):
                 count += len(rolled)
@@ -124,8 +124,10 @@ def work(contestant: list[str], sequences: int, threads: int, tokens: int) -> No
             return count
 
     try:
-        while True:
-            rolled = generate()
+        for number in itertools.count():
+            # Other prompts every time: the engine keeps what it has computed of earlier ones.
+            draw = random.Random(number)
+            rolled = generate([[draw.randrange(20, 270) for _ in range(PROMPT)] for _ in range(sequences)])
             if rolled != sequences * tokens:
                 raise SystemExit(f"{program} rolled {rolled} tokens, not {sequences * tokens}")
             turns.step()
