@@ -58,7 +58,7 @@ def test_logits_of_float32_files_agree(shape, folders, exported, tokenizer):
         llama.close()
     assert found.shape == wanted.shape
     # gpt2: llama.cpp looks GELU up in a table of half-precision values.
-    tolerance = 5e-2 if shape == "gpt2" else 2e-3
+    tolerance = 2e-3 if shape == "gpt2" else 1e-5
     np.testing.assert_allclose(found, wanted, atol=tolerance * np.abs(wanted).max())
 
 
@@ -77,11 +77,11 @@ def test_greedy_tokens_are_our_engines(shape, folders, exported):
 
 
 @pytest.mark.parametrize(
-    ("kind", "closeness"), [("f16", 0.01), ("bf16", 0.06), ("q8_0", 0.06), ("q4_0", 0.6)]
+    ("kind", "closeness"), [("f16", 0.003), ("bf16", 0.03), ("q8_0", 0.06), ("q4_0", 0.5)]
 )
 def test_smaller_types_stay_close(kind, closeness, folders, tokenizer, tmp_path):
     write_gguf(folders["qwen3"], tmp_path / "m.gguf", kind)
-    ids = [tokenizer.bos_id, *tokenizer.encode(TEXTS[0])]
+    ids = [tokenizer.bos_id, *tokenizer.encode("".join(TEXTS))][:90]
     llama = Llama(tmp_path / "m.gguf")
     try:
         found = llama.logits(ids)
@@ -91,9 +91,8 @@ def test_smaller_types_stay_close(kind, closeness, folders, tokenizer, tmp_path)
     error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
     assert error < closeness
     if kind in ("f16", "bf16"):
-        # Where the likeliest token is clearly ahead, it is the same one.
-        ahead = np.sort(wanted)[:, -1] - np.sort(wanted)[:, -2] > 4 * closeness * np.abs(wanted).max()
-        assert ahead.any()
+        ahead = np.sort(wanted)[:, -1] - np.sort(wanted)[:, -2] > 0.5
+        assert ahead.mean() > 0.5
         assert (found.argmax(-1) == wanted.argmax(-1))[ahead].all()
 
 
