@@ -35,6 +35,7 @@ def test_help_lists_every_command_without_importing_torch():
         "chat",
         "complete",
         "exam",
+        "export",
         "show",
     ):
         assert name in done.stdout
