@@ -11,10 +11,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from jielong.core.errors import JielongError
-from jielong.generation import Engine, EngineThread, Request, SamplingSettings, Step, load_engine
+from jielong.generation import Engine, EngineThread, Request, SamplingSettings, Step
 from jielong.generation import engine as engine_module
 from jielong.generation.prefix_cache import BLOCK, PrefixCache
-from jielong.models import KVCache, qwen3_config
+from jielong.models import KVCache, load_model, qwen3_config
+from jielong.tokenizer import Tokenizer
 
 SAMPLED = SamplingSettings(temperature=1.3, top_p=0.9, max_tokens=30, seed=5)
 
@@ -56,7 +57,7 @@ requests = st.builds(
 @pytest.fixture(scope="module")
 def exact(folder: Path) -> Engine:
     """In float64: there the rounding of differently shaped matrix products decides nothing."""
-    return load_engine(folder, dtype=torch.float64)
+    return Engine(load_model(folder, dtype=torch.float64).eval(), Tokenizer.load(folder))
 
 
 @examples(max_examples=25, deadline=None)

@@ -2,7 +2,8 @@
 
 from jielong.generation.chat import Answer, ChatSession, MessageTooLongError
 from jielong.generation.complete import complete
-from jielong.generation.engine import Engine, load_engine
+from jielong.generation.engine import Engine
+from jielong.generation.loading import load_engine
 from jielong.generation.request import (
     Completion,
     FinishReason,

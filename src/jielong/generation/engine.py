@@ -1,7 +1,6 @@
 """The engine: prompts in, continuations out, for one prompt or for many."""
 
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,8 +14,8 @@ from jielong.generation.rows import Rows
 from jielong.generation.running import Generation
 from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
 from jielong.generation.scoring import mean_hidden, score_continuations, token_logprobs
-from jielong.generation.settings import SamplingSettings, end_token_ids
-from jielong.models import CacheRows, Transformer, choose_weights, load_model, prepare_for_inference
+from jielong.generation.settings import SamplingSettings
+from jielong.models import CacheRows, Transformer
 from jielong.tokenizer import Tokenizer
 
 # Most answers that decode together. More rows make a step dearer but a token cheaper, up to about this many
@@ -392,22 +391,3 @@ class Engine:
         return Step(
             token, text, float(logprobs[token]), probability, top, top_rolled, generation.finish_reason
         )
-
-
-def load_engine(folder: Path, weights: str = "float32") -> Engine:
-    """Load a model folder for generation, with the defaults and end tokens of its `generation_config.json`.
-
-    Args:
-        folder: the model.
-        weights: float32, bfloat16, int8 or int4 (`prepare_for_inference`), or `auto`: what is fastest on this
-            machine and costs next to nothing in quality (`choose_weights`).
-
-    Raises:
-        JielongError: if the folder is not a model folder that can be read, or the weights are not known.
-    """
-    model = load_model(folder)
-    prepare_for_inference(model, choose_weights(model) if weights == "auto" else weights)
-    tokenizer = Tokenizer.load(folder)
-    return Engine(
-        model, tokenizer, end_ids=end_token_ids(folder), defaults=SamplingSettings.from_folder(folder)
-    )
