@@ -8,9 +8,13 @@ import ctypes
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import llama_cpp as C
 import numpy as np
 from numpy.typing import NDArray
+
+try:
+    import llama_cpp as C
+except ImportError:
+    raise SystemExit("llama.cpp is not installed: pip install llama-cpp-python") from None
 
 _F32 = 0
 """ggml_type of keys and values."""
