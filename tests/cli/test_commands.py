@@ -61,15 +61,21 @@ def test_every_command_has_help_in_which_each_setting_is_described(command, caps
         (["pretrain", "--set", "data=[/nowhere]"], 1, ["/nowhere", "does not exist"]),
         (["show", "/nowhere"], 1, ["/nowhere is not a model folder"]),
         (["complete", "/nowhere", "x"], 1, ["/nowhere is not a model folder"]),
-        (["quickstart", "--instructions", "x.jsonl"], 2, ["--instructions needs --data"]),
+        (["quickstart", "--instructions", "x.jsonl"], 2, ["jielong: --instructions needs --data"]),
+        (["quickstart", "--width", "64"], 2, ["jielong: --width and --layers go together"]),
+        (["quickstart", "--layers", "2"], 2, ["jielong: --width and --layers go together"]),
     ],
 )
 def test_wrong_usage_is_one_line_and_the_right_status(
     arguments, status, words, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
+    older = tmp_path / "runs" / "quickstart" / "report.html"
+    older.parent.mkdir(parents=True)
+    older.touch()
     with pytest.raises(SystemExit) as left:
         main(arguments)
+    assert older.exists(), "a wrong command harms no older run"
     assert left.value.code == status
     said = capsys.readouterr().err
     assert len(said.strip().splitlines()) == 1, said

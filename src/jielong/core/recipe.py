@@ -138,4 +138,7 @@ def _explain(settings: type[BaseModel], error: ValidationError) -> str:
         return f"unknown setting {key!r}; {hint}"
     if problem["type"] == "missing":
         return f"setting {key!r} is required"
-    return f"setting {key!r}: {problem['msg'][0].lower()}{problem['msg'][1:]} (got {problem['input']!r})"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not key:  # about several settings together
+        return message
+    return f"setting {key!r}: {message[0].lower()}{message[1:]} (got {problem['input']!r})"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jielong.core.errors import UsageError
 from jielong.core.files import read_jsonl, to_jsonl, write_atomically
 from jielong.quickstart.settings import QuickstartSettings
 from jielong.world import make_world
@@ -29,8 +28,6 @@ class Material:
 
 def prepare_material(settings: QuickstartSettings) -> Material:
     """Make the world, or take the user's text; without conversations it gets the world's general ones."""
-    if settings.instructions and not settings.data:
-        raise UsageError("--instructions needs --data: say on which text to pretrain")
     world = settings.out / "world"
     if settings.instructions:
         return Material(settings.data, (), settings.instructions, None, (), ())

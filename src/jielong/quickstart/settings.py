@@ -1,9 +1,9 @@
 """Settings of the main job."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jielong.core.recipe import Settings
 
@@ -31,6 +31,14 @@ class QuickstartSettings(Settings):
     """Width of the network; by default chosen for this machine and the minutes given."""
     layers: int | None = Field(None, gt=0)
     """Layers of the network; goes with `width`."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.instructions and not self.data:
+            raise ValueError("--instructions needs --data: say on which text to pretrain")
+        if (self.width is None) != (self.layers is None):
+            raise ValueError("--width and --layers go together: give both, or neither to have them chosen")
+        return self
 
     @property
     def budget_seconds(self) -> float:
