@@ -78,9 +78,7 @@ def measure(options: argparse.Namespace, series: str, point: dict[str, Any], pea
         worker.stop()
     config = qwen3_config(point["width"], point["layers"], VOCABULARY, point["context"])
     speed = point["rows"] * point["context"] * turn["steps"] / turn["seconds"]
-    formula = training_memory(
-        config, point["rows"], point["context"], "adamw", 2, scores_kept=point["context"] <= 512
-    )
+    formula = training_memory(config, point["rows"], point["context"], "adamw", 2, on_cpu=True)
     return {
         "series": series,
         **point,

@@ -75,6 +75,14 @@ def attend_one(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -
     return mixed.reshape(batch, 1, heads, width)
 
 
+def kept_scores(length: int) -> int:
+    """Scores a head that one row of `length` tokens keeps for the backward pass on a CPU.
+
+    None for a long row, which torch's kernel works on.
+    """
+    return sum((end - start) * end for start, end in _blocks(length)) if length <= _SHORT_ROW else 0
+
+
 class _WrittenOut(torch.autograd.Function):
     """Causal attention with its scores written out: on short rows torch's fused CPU kernel is slow backwards.
 

@@ -15,7 +15,6 @@ from jielong.training.planning.speed import TrainingSpeed
 from jielong.training.settings import TrainingSettings
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "p": 1e15, "e": 1e18}
-_SHORT_ROW = 512  # tokens up to which attention on a CPU keeps its scores (models.attention)
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def _describe(
             context,
             training.optimizer.name,
             2 if speed.precision == "bfloat16" else 4,
-            scores_kept=speed.device == "cpu" and context <= _SHORT_ROW,
+            on_cpu=speed.device == "cpu",
         ),
         law=law,
         chinchilla=CHINCHILLA.optimum(flops),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jielong.models import ModelConfig, count_parameters
+from jielong.models.attention import kept_scores
 from jielong.models.sizes import matrix_parameters
 
 PROCESS_BYTES = 600_000_000
@@ -34,7 +35,7 @@ def training_memory(
     context: int,
     optimizer: Literal["adamw", "muon"],
     compute_bytes: Literal[2, 4],
-    scores_kept: bool,
+    on_cpu: bool,
 ) -> TrainingMemory:
     """Estimate the memory of training a network.
 
@@ -44,17 +45,17 @@ def training_memory(
         context: tokens in a row.
         optimizer: which one; it decides how many moments are kept.
         compute_bytes: 2 for bfloat16, 4 for float32.
-        scores_kept: attention writes its scores out (short rows on a CPU) instead of recomputing them.
+        on_cpu: where attention keeps the scores of short rows instead of recomputing them.
     """
     parameters = count_parameters(config)
     moments = 2 * parameters - (matrix_parameters(config) if optimizer == "muon" else 0)
-    activations = rows * context * _bytes_per_token(config, context, compute_bytes, scores_kept)
+    activations = rows * context * _bytes_per_token(config, context, compute_bytes, on_cpu)
     # Autocast keeps a second copy of every matrix in the precision of the computation.
     activations += matrix_parameters(config) * compute_bytes if compute_bytes == 2 else 0
     return TrainingMemory(4 * parameters, 4 * parameters, 4 * moments, activations)
 
 
-def _bytes_per_token(config: ModelConfig, context: int, compute_bytes: int, scores_kept: bool) -> int:
+def _bytes_per_token(config: ModelConfig, context: int, compute_bytes: int, on_cpu: bool) -> int:
     """Bytes that a token leaves behind in a forward pass, by what the backward pass asks for.
 
     After Korthikanti et al. (arXiv 2205.05198, section 4.1), counted anew for this block: RMSNorms on
@@ -67,8 +68,10 @@ def _bytes_per_token(config: ModelConfig, context: int, compute_bytes: int, scor
     norms = 2 * width * (4 + 4 + compute_bytes)
     # Queries and keys before and after norm and rotation; values; attention's output.
     attention = (mixed + keys) * (4 + 2 * compute_bytes) + 2 * keys * compute_bytes + mixed * compute_bytes
-    if scores_kept:
-        attention += config.num_attention_heads * context * (4 + compute_bytes)
+    if on_cpu:
+        # A sum for each query, and the exponentials of the scores or, of long rows, the mask as numbers.
+        scores = config.num_attention_heads * kept_scores(context) // context or context
+        attention += config.num_attention_heads * 4 + scores * compute_bytes
     gated = config.mlp == "gated"
     mlp = inner * compute_bytes * (4 if gated else 2)
     # Logits in the precision of the computation, and in float32 with their log-softmax.
