@@ -1,0 +1,42 @@
+"""A tiny random model in a real folder, behind the protocol."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jielong.generation import Engine, load_engine
+from jielong.lm.local import LocalModel
+from jielong.models import Transformer, qwen3_config, save_model
+from jielong.tokenizer import train_tokenizer
+
+TEXT = [
+    "台灣最高的山是玉山。高雄舊稱打狗。",
+    "Water boils at 100 degrees. The highest mountain is Yushan.",
+    '你好！🙂 Hello {"name": "weather", "arguments": {"city": "Taipei", "days": 3}}',
+]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights wide enough that the next token is neither certain nor uniform."""
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = train_tokenizer(iter(TEXT * 4), 400)
+    config = qwen3_config(32, 1, tokenizer.vocab_size, 512)
+    model = Transformer(replace(config, initializer_range=0.15), seed=1)
+    save_model(model, path, eos_id=tokenizer.eos_id, bos_id=tokenizer.bos_id, pad_id=tokenizer.pad_id)
+    tokenizer.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def engine(folder: Path) -> Engine:
+    """The same model, to compare with; nothing else uses it."""
+    return load_engine(folder)
+
+
+@pytest.fixture(scope="module")
+def local(folder: Path) -> Iterator[LocalModel]:
+    with LocalModel(load_engine(folder), "tiny") as model:
+        yield model
