@@ -6,6 +6,7 @@ import pytest
 
 from jielong.core.errors import JielongError
 from jielong.core.files import (
+    file_written_atomically,
     find_model,
     folder_written_atomically,
     hash_json,
@@ -38,6 +39,21 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path):
         assert len(set(content)) == 1
 
 
+def test_a_file_written_by_somebody_else_appears_only_when_it_is_complete(tmp_path):
+    target = tmp_path / "new" / "weights"
+    with file_written_atomically(target) as aside:
+        aside.write_text("1")
+        assert not target.exists()
+    for failure in (RuntimeError, OSError):
+        with pytest.raises((failure, JielongError)), file_written_atomically(target) as aside:
+            aside.write_text("2")
+            raise failure
+    with pytest.raises(JielongError, match="cannot write"), file_written_atomically(target):
+        pass  # nothing was written
+    assert target.read_text() == "1"
+    assert [file.name for file in target.parent.iterdir()] == ["weights"]
+
+
 def test_a_folder_appears_only_when_it_is_complete(tmp_path):
     target = tmp_path / "model"
     with folder_written_atomically(target) as folder:
@@ -55,7 +71,7 @@ def test_a_folder_appears_only_when_it_is_complete(tmp_path):
 
 def test_an_unwritable_place_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises((JielongError, OSError)):
+    with pytest.raises(JielongError, match=r"cannot write .*below: "):
         write_atomically(tmp_path / "file" / "below", "x")
 
 

@@ -15,19 +15,28 @@ from jielong.core.errors import JielongError
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old one or the new one."""
-    data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_written_atomically(path) as aside:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def file_written_atomically(path: Path) -> Iterator[Path]:
+    """Give a path to write a file at; it takes the name `path` only when the block ends without an error.
+
+    Its bytes are on the disk before it takes the name.
+    """
     aside = _aside(path, "tmp")
     try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        _flush_to_disk(aside)
         aside.replace(path)
         _flush_to_disk(path.parent)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise JielongError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 @contextlib.contextmanager
@@ -96,7 +105,7 @@ def _flush_to_disk(path: Path) -> None:
     """Wait until a file, or the list of names in a folder, is on the disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows cannot open folders
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

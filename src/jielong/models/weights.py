@@ -1,6 +1,5 @@
 """Weight files: safetensors, whole or in shards, read tensor by tensor and checked before use."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from jielong.core.errors import JielongError
-from jielong.core.files import read_json, to_json, write_atomically
+from jielong.core.files import file_written_atomically, read_json, to_json, write_atomically
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -177,12 +176,9 @@ def _plan_shards(sizes: Mapping[str, int], max_shard_bytes: int) -> list[list[st
 
 
 def _write_shard(path: Path, names: Iterable[str], make: Callable[[str], Tensor]) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        # `format: pt` is what transformers demands before it opens a file.
-        save_file({name: make(name) for name in names}, aside, metadata={"format": "pt"})
-        aside.replace(path)
-    except (OSError, SafetensorError) as error:
+        with file_written_atomically(path) as aside:
+            # `format: pt` is what transformers demands before it opens a file.
+            save_file({name: make(name) for name in names}, aside, metadata={"format": "pt"})
+    except SafetensorError as error:
         raise JielongError(f"cannot write {path}: {error}") from error
-    finally:
-        aside.unlink(missing_ok=True)

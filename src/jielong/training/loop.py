@@ -21,13 +21,9 @@ from jielong.training.batches import Batch, PackedBatches
 from jielong.training.checkpoint import (
     Progress,
     last_good,
-    random_state,
     read_state,
     remove_checkpoints,
-    restore_random_state,
-    restore_state,
     save_checkpoint,
-    state_of,
     step_of,
 )
 from jielong.training.compiling import compile_objective, may_go_on_uncompiled
@@ -54,6 +50,7 @@ from jielong.training.result import TrainingResult
 from jielong.training.resuming import find_resume_point
 from jielong.training.schedule import learning_rate_factor, total_when_decay_begins
 from jielong.training.settings import TrainingSettings
+from jielong.training.state import random_state, restore_random_state, restore_state, state_of
 from jielong.training.validation import BitsPerByte
 
 Objective = Callable[[Transformer, Tensor, Tensor, Tensor, Tensor], Tensor]

@@ -21,9 +21,7 @@ from torch.distributed.tensor import empty as empty_dtensor
 
 from jielong.core.errors import JielongError
 from jielong.training.parallel import lay_out
-
-State = dict[str, dict[str, Tensor]]
-"""Tensors by part of the checkpoint (model, optimizer, ...) and name."""
+from jielong.training.state import State
 
 Layout = Callable[[str, str], Tensor | None]
 """(part, name) -> the weight whose layout over the processes a tensor shares, or None."""
