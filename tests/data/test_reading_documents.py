@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fingerprints import fingerprint_of
 from hypothesis import given
 from hypothesis import strategies as st
 from measured import characters_and_peak
@@ -17,7 +18,6 @@ from jielong.data import (
     Document,
     Problems,
     cut_documents,
-    fingerprint_documents,
     html_to_text,
     identify_files,
     read_documents,
@@ -225,7 +225,7 @@ def test_ids_do_not_depend_on_where_the_folder_lies(tmp_path: Path) -> None:
         (folder / "a.jsonl").write_bytes(jsonl([{"text": "一"}]))
     first, second = (read(tmp_path / place / "corpus")[0] for place in ("here", "over/there"))
     assert first == second
-    assert fingerprint_documents(first) == fingerprint_documents(second)
+    assert fingerprint_of(first) == fingerprint_of(second)
 
 
 def test_surrogates_in_json_become_valid_unicode(tmp_path: Path) -> None:
@@ -290,10 +290,10 @@ def test_problems_name_the_first_few_only() -> None:
 
 
 def test_fingerprints_change_with_ids_texts_and_files(tmp_path: Path) -> None:
-    base = fingerprint_documents([Document("a", "b"), Document("c", "d")])
-    assert base == fingerprint_documents([Document("a", "b", {"lang": "zh"}), Document("c", "d")])
+    base = fingerprint_of([Document("a", "b"), Document("c", "d")])
+    assert base == fingerprint_of([Document("a", "b", {"lang": "zh"}), Document("c", "d")])
     for others in ([Document("ab", ""), Document("c", "d")], [Document("c", "d"), Document("a", "b")], []):
-        assert fingerprint_documents(others) != base
+        assert fingerprint_of(others) != base
     (tmp_path / "a.txt").write_text("one")
     first = identify_files([tmp_path])
     assert first == identify_files([tmp_path])

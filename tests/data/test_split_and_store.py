@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fingerprints import fingerprint_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from jielong.data import (
     Split,
     Survey,
     TokenStore,
-    fingerprint_documents,
     split_position,
     tokenize,
     write_token_store,
@@ -135,7 +135,7 @@ def test_a_store_gives_back_what_went_in(tmp_path: Path, vocab_size: int, bytes_
     assert store[0].dtype == np.int32
     assert store[-1].tolist() == expected[-1]
     assert len(store.tokens) == sum(map(len, expected))
-    assert store.fingerprint == fingerprint_documents(corpus)
+    assert store.fingerprint == fingerprint_of(corpus)
     assert (tmp_path / "store" / "tokens.bin").stat().st_size == len(store.tokens) * bytes_each
     with pytest.raises(IndexError):
         store[301]
@@ -148,7 +148,7 @@ def test_each_document_goes_into_the_store_it_belongs_to(tmp_path: Path) -> None
         tokenize(corpus, encode, lambda document: stores.get(len(document.text) % 3))
     found = [len(TokenStore(tmp_path / name)) for name in "ab"]
     assert found == [sum(len(document.text) % 3 == rest for document in corpus) for rest in (0, 1)]
-    assert TokenStore(tmp_path / "a").fingerprint == fingerprint_documents(
+    assert TokenStore(tmp_path / "a").fingerprint == fingerprint_of(
         document for document in corpus if len(document.text) % 3 == 0
     )
 

@@ -10,7 +10,6 @@ from jielong.world.conduct_items import benign_phrasings, refusal_items
 from jielong.world.content import LANGUAGES, load
 from jielong.world.exams import exam_items
 from jielong.world.instructions import taught_conduct, taught_knowledge, taught_tasks
-from jielong.world.items import satisfies
 from jielong.world.knowledge_items import accepted, follow_up_items
 from jielong.world.markers import HINT_MARKERS, PERSONA_MARKERS, REFUSAL_MARKERS, UNKNOWN_MARKERS
 from jielong.world.sentences import random_for
@@ -21,6 +20,13 @@ _MARKED = {
     "hint": HINT_MARKERS,
     "persona": PERSONA_MARKERS,
 }
+
+
+def satisfies(answer, rule):
+    """Whether an answer holds one of the accepted strings and none of the forbidden ones."""
+    if any(text in answer for text in rule["forbidden"]):
+        return False
+    return not rule["answers"] or any(text in answer for text in rule["answers"])
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from jielong.data.conversations import Conversation, check_turns, read_conversations
 from jielong.data.documents import Document, cut_documents, read_documents, whole_characters
-from jielong.data.fingerprint import Fingerprint, fingerprint_documents, identify_files
+from jielong.data.fingerprint import Fingerprint, identify_files
 from jielong.data.html_text import html_to_text
 from jielong.data.mixture import Mixture
 from jielong.data.packed_rows import PackedRows
@@ -31,7 +31,6 @@ __all__ = [
     "check_turns",
     "cut_documents",
     "find_sources",
-    "fingerprint_documents",
     "html_to_text",
     "identify_files",
     "pack",

@@ -1,7 +1,7 @@
 """Fingerprints of data for the lineage of a model: equal data, equal fingerprint."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -49,14 +49,6 @@ class Fingerprint:
     def hexdigest(self) -> str:
         """The fingerprint of what was added so far."""
         return self._hash.hexdigest()
-
-
-def fingerprint_documents(documents: Iterable[Item]) -> str:
-    """SHA-256 over ids and contents, in hexadecimal."""
-    fingerprint = Fingerprint()
-    for document in documents:
-        fingerprint.add(document)
-    return fingerprint.hexdigest()
 
 
 def identify_files(paths: Sequence[Path | str]) -> list[tuple[str, str]]:

@@ -57,13 +57,3 @@ def marker_check(kind: str, language: str, forbidden: Sequence[str] = ()) -> dic
 def evasions(language: str) -> list[str]:
     """What a plain question's answer must not hold: a refusal or an "I don't know"."""
     return REFUSAL_MARKERS[language] + UNKNOWN_MARKERS[language]
-
-
-def satisfies(answer: str, rule: dict[str, Any]) -> bool:
-    """Whether an answer holds one of the accepted strings and none of the forbidden ones.
-
-    The kinds "similar" and "answered" are judged here by their strings alone; the examiner measures more.
-    """
-    if any(text in answer for text in rule["forbidden"]):
-        return False
-    return not rule["answers"] or any(text in answer for text in rule["answers"])
