@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from jielong.core.errors import UsageError
-from jielong.training.schedule import decay_steps
+from jielong.training.schedule import Plans, decay_begins, planned_total
 from jielong.training.settings import AverageSettings, TrainingSettings
 
 
@@ -31,11 +31,12 @@ class TailAverage:
         """The average by name of the weight; empty before the tail."""
 
     @torch.no_grad()
-    def update(self, step: int, total: int | None) -> None:
-        """Take in the weights after step `step` (0-based) of `total`."""
-        if total is None or step < _tail_begins(total, self._settings):
-            return
+    def update(self, step: int, plans: Plans) -> None:
+        """Take in the weights after step `step` (0-based) of a run of that length."""
         if not self.tensors:
+            total = planned_total(step, plans)
+            if total is None or step < _tail_begins(total, self._settings):
+                return
             self.tensors = {name: weight.detach().clone() for name, weight in self._weights.items()}
             return
         current = [self._weights[name].detach() for name in self.tensors]
@@ -53,13 +54,13 @@ class TailAverage:
             self._weights[name].copy_(tensor)
 
 
-def first_that_depends_on_length(total: int, settings: TrainingSettings) -> int:
-    """The first step (0-based) in which a run of `total` steps differs from a longer one.
+def first_that_depends_on_length(plans: Plans, settings: TrainingSettings) -> int:
+    """The first step (0-based) in which a run of that length differs from a longer one.
 
     Up to there the rate has not begun to fall and nothing is averaged: a checkpoint of this step, or an
     earlier one, can become a run of any greater length.
     """
-    return min(total - decay_steps(total, settings.schedule), _tail_begins(total, settings.average))
+    return min(decay_begins(plans, settings.schedule), _tail_begins(plans[0][1], settings.average))
 
 
 def _tail_begins(total: int, settings: AverageSettings) -> int:

@@ -18,6 +18,7 @@ from jielong.training.distributed import OtherFailedError, failing_together, fol
 from jielong.training.health import Health
 from jielong.training.identity import RunIdentity
 from jielong.training.parallel import is_sharded
+from jielong.training.schedule import Plans
 from jielong.training.state import State
 
 _NAME = re.compile(r"step-(\d{6,})")
@@ -31,8 +32,8 @@ class Progress:
 
     step: int = 0
     """Optimizer steps taken. Batches are a pure function of the seed and this number."""
-    total: int | None = None
-    """Steps of the whole run; None while a time budget has not fixed them yet."""
+    plans: Plans = ()
+    """Steps of the whole run as they were planned; none while a time budget has not fixed them yet."""
     seconds: float = 0.0
     """Wall-clock seconds spent so far."""
     tokens: int = 0
@@ -47,6 +48,11 @@ class Progress:
     """What losses and gradients were like, by which bad steps are known."""
     identity: RunIdentity = field(default_factory=RunIdentity)
     """Recipe and data, so that a changed one is noticed; and what computed the steps."""
+
+    @property
+    def total(self) -> int | None:
+        """Steps of the whole run as planned last; None where nothing is planned yet."""
+        return self.plans[-1][1] if self.plans else None
 
     @property
     def finished(self) -> bool:
@@ -146,10 +152,11 @@ def read_progress(path: Path) -> Progress:
     """Where the run of a checkpoint stood."""
     values: dict[str, Any] = read_json(path / "progress.json")
     try:
+        values["plans"] = tuple((at, total) for at, total in values["plans"])
         values["health"] = Health(**values["health"])
         values["identity"] = RunIdentity(**values["identity"])
         return Progress(**values)
-    except (TypeError, KeyError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise JielongError(f"checkpoint {path} was written by another version of jielong: {error}") from error
 
 

@@ -12,7 +12,7 @@ from jielong.core.progress import console
 from jielong.core.recipe import Settings
 from jielong.training.distributed import world_size
 
-LENGTH = ("steps", "epochs", "minutes")
+LENGTH = ("steps", "epochs", "minutes", "plans")
 """Settings of the length of a run; a resumed run may have others (see `resuming`)."""
 
 _FREE = {

@@ -40,15 +40,16 @@ from jielong.training.gradients import accumulate_gradients, clip_gradients
 from jielong.training.health import broken_weight
 from jielong.training.identity import RunIdentity, computer, computer_differences, join
 from jielong.training.interrupt import InterruptGuard, TrainingStoppedError
+from jielong.training.length import LengthPlanner, first_plans, most_steps
 from jielong.training.metrics import MetricsLog
 from jielong.training.optimizer import build_optimizers
-from jielong.training.pace import Pace, most_steps
+from jielong.training.pace import Pace
 from jielong.training.parallel import build_network, whole_model
 from jielong.training.peak import matmul_peak, model_flops_utilisation
 from jielong.training.precision import choose_compiling, choose_device, choose_precision
 from jielong.training.result import TrainingResult
 from jielong.training.resuming import find_resume_point
-from jielong.training.schedule import learning_rate_factor, total_when_decay_begins
+from jielong.training.schedule import learning_rate_factor
 from jielong.training.settings import TrainingSettings
 from jielong.training.state import random_state, restore_random_state, restore_state, state_of
 from jielong.training.validation import BitsPerByte
@@ -108,7 +109,7 @@ class Trainer:
 
     def _train(self, line: ProgressLine, guard: InterruptGuard) -> None:
         while True:
-            self._settle_length()
+            self.progress.plans = self.planner.plan(self.progress.step, self.progress.plans)
             stopping = any_process(guard.requested)
             if stopping or self._checkpoint_is_due():
                 self._save()
@@ -163,8 +164,8 @@ class Trainer:
         self.optimizers = build_optimizers(self.model, settings.optimizer)
         self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.average = TailAverage(self.model, settings)
-        self.most_steps = most_steps(settings, self.batches.per_epoch)
-        self.progress = Progress(total=self.most_steps if settings.minutes is None else None)
+        most = most_steps(settings, self.batches.per_epoch)
+        self.progress = Progress(plans=first_plans(settings, most))
         self._checkpoints = self.folder / "checkpoints"
         self._checkpoint: Path | None = None
         if resume:
@@ -180,12 +181,13 @@ class Trainer:
         self.loss = compile_objective(self.objective) if self.compiled else self.objective
         self._note_computer()
         self.pace = Pace(settings, self.progress.seconds)
+        self.planner = LengthPlanner(settings, most, self.pace, self.progress.step)
         if self._checkpoint is None:
             self.progress.bits_before = self._validate()
 
     def _resume(self, force: bool) -> None:
         """Take over the state of a checkpoint; without one the run begins at its beginning."""
-        found = find_resume_point(self._checkpoints, self.identity, self.settings, self.progress.total, force)
+        found = find_resume_point(self._checkpoints, self.identity, self.settings, self.progress.plans, force)
         if found is None:
             console().print(f"no checkpoint in {self.folder}; starting from the beginning")
             return
@@ -195,10 +197,6 @@ class Trainer:
         restore_state(state, self.model, self.optimizers, self._checkpoint)
         self.average.restore(state.get("average", {}))
         restore_random_state(state["random"])
-
-    def _common_steps(self, total: int) -> int:
-        """Steps after which a run of `total` steps is still the same as a longer one."""
-        return first_that_depends_on_length(total, self.settings)
 
     def _note_computer(self) -> None:
         """Keep what computes this run; say so where it is not what computed it so far."""
@@ -213,7 +211,7 @@ class Trainer:
     def _step(self, line: ProgressLine) -> None:
         began = time.monotonic()
         step = self.progress.step
-        rate = self._learning_rate_factor(step)
+        rate = learning_rate_factor(step, self.progress.plans, self.settings.schedule)
         drawn = self.ahead.take(step)
         loss, learned, tokens = accumulate_gradients(self.network, self.loss, drawn, self.dtype)
         norm = clip_gradients(self.model, self.settings.optimizer.clip)
@@ -238,7 +236,7 @@ class Trainer:
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate
             optimizer.step()
-        self.average.update(step, self.progress.total)
+        self.average.update(step, self.progress.plans)
 
     def _forget_gradients(self) -> None:
         for optimizer in self.optimizers:
@@ -248,19 +246,6 @@ class Trainer:
         """All micro-batches of a step."""
         count = self.settings.accumulate
         return [self.batches.draw(step * count + number, self.device, share()) for number in range(count)]
-
-    def _learning_rate_factor(self, step: int) -> float:
-        # Until a time budget has fixed the length the decay is far away, wherever it will be.
-        total = self.progress.total if self.progress.total is not None else 1 << 40
-        return learning_rate_factor(step, total, self.settings.schedule)
-
-    def _settle_length(self) -> None:
-        """Fix the number of steps of a run with a time budget in the moment its decay must begin."""
-        step = self.progress.step
-        if self.progress.total is not None:
-            return
-        if any_process(self.pace.decay_must_begin(step, self.most_steps)):
-            self.progress.total = total_when_decay_begins(step, self.settings.schedule)
 
     def _diverged(self, reason: str) -> JielongError:
         return JielongError(
@@ -307,8 +292,8 @@ class Trainer:
 
     def _checkpoint_is_due(self) -> bool:
         """At the end, before the rate falls, and else as the settings say."""
-        step, settings, total = self.progress.step, self.settings, self.progress.total
-        if self.progress.finished or (total is not None and step == self._common_steps(total) > 0):
+        step, settings = self.progress.step, self.settings
+        if self.progress.finished or step == self._last_common_step() > 0:
             return True
         if step == 0:
             return False
@@ -316,6 +301,11 @@ class Trainer:
             return True
         every = settings.checkpoint_every
         return any_process(self.pace.checkpoint_is_due) if every is None else step % every == 0
+
+    def _last_common_step(self) -> int:
+        """Steps after which this run is still the same as a longer one; -1 while its length is not known."""
+        plans = self.progress.plans
+        return first_that_depends_on_length(plans, self.settings) if plans else -1
 
     def _save(self) -> None:
         """Write a checkpoint of the present step, unless there is one already."""
@@ -329,10 +319,10 @@ class Trainer:
         progress.metrics_bytes = self.metrics.flush_to_disk()
         state = state_of(self.model, self.optimizers)
         state |= {"average": self.average.tensors, "random": random_state()}
-        branch = None if progress.total is None else self._common_steps(progress.total)
         self._checkpoint = save_checkpoint(
-            self._checkpoints, state, progress, settings.keep_checkpoints, branch, settings.keep_every
-        )
+            self._checkpoints, state, progress, settings.keep_checkpoints, self._last_common_step(),
+            settings.keep_every,
+        )  # fmt: skip
         self.pace.count_checkpoint(time.monotonic() - began)
 
     def _show(self, line: ProgressLine, speed: float) -> None:
@@ -377,6 +367,7 @@ class Trainer:
         used: dict[str, Any] = {
             **self.settings.model_dump(),
             "steps": progress.total, "epochs": None, "minutes": None,
+            "plans": progress.plans if len(progress.plans) > 1 else (),
             **{name: progress.identity.computed_by[name] for name in ("device", "precision", "compile")},
         }  # fmt: skip
         return TrainingResult(

@@ -8,11 +8,12 @@ from jielong.core.progress import console
 from jielong.training.averaging import first_that_depends_on_length
 from jielong.training.checkpoint import Progress, newest_checkpoint, read_progress, step_of
 from jielong.training.identity import RunIdentity, data_differences, length_of, refuse_changes
+from jielong.training.schedule import Plans
 from jielong.training.settings import TrainingSettings
 
 
 def find_resume_point(
-    checkpoints: Path, identity: RunIdentity, settings: TrainingSettings, total: int | None, force: bool
+    checkpoints: Path, identity: RunIdentity, settings: TrainingSettings, plans: Plans, force: bool
 ) -> tuple[Path, Progress] | None:
     """The checkpoint to go on from and where the run stood there; None when there is none.
 
@@ -24,7 +25,7 @@ def find_resume_point(
         checkpoints: their folder.
         identity: recipe and data of the run as it is started now.
         settings: of the training, as they are now.
-        total: steps of the run as it is now; None when a time budget will fix them.
+        plans: the length of the run as it is now; none when a time budget will fix it.
         force: go on although the data changed, or from a checkpoint where the rate has begun to fall.
 
     Raises:
@@ -38,16 +39,16 @@ def find_resume_point(
     refuse_changes(checkpoints.parent, "data", changes, force)
     if length_of(progress.identity.recipe) == length_of(identity.recipe):
         return path, progress
-    path = _branch(checkpoints, path, settings, [progress.total, total], force)
-    return path, replace(read_progress(path), total=total)
+    path = _branch(checkpoints, path, settings, [progress.plans, plans], force)
+    return path, replace(read_progress(path), plans=plans)
 
 
 def _branch(
-    checkpoints: Path, newest: Path, settings: TrainingSettings, totals: list[int | None], force: bool
+    checkpoints: Path, newest: Path, settings: TrainingSettings, lengths: list[Plans], force: bool
 ) -> Path:
-    limits = [first_that_depends_on_length(total, settings) for total in totals if total is not None]
+    limits = [first_that_depends_on_length(plans, settings) for plans in lengths if plans]
     path = newest_checkpoint(checkpoints, min(limits)) if limits else newest
-    if path is None and force and (totals[-1] is None or step_of(newest) <= totals[-1]):
+    if path is None and force and (not lengths[-1] or step_of(newest) <= lengths[-1][-1][1]):
         return newest
     if path is None:
         raise UsageError(

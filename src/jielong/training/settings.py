@@ -55,7 +55,9 @@ class TrainingSettings(Settings):
     epochs: float | None = Field(None, gt=0)
     """Passes over the data."""
     minutes: float | None = Field(None, gt=0)
-    """Wall-clock budget: trains at the peak rate until the decay must begin; that fixes the steps."""
+    """Wall-clock budget: trains at the peak rate until the decay must begin, then keeps to the time left."""
+    plans: tuple[tuple[int, int], ...] = ()
+    """Written by a run with `minutes` whose speed changed in the decay: (step, steps in all from then on)."""
     batch_rows: int = Field(32, gt=0)
     """Packed rows in one micro-batch, over all processes: n processes take a share of 1/n each."""
     accumulate: int = Field(1, gt=0)
