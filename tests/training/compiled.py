@@ -1,4 +1,4 @@
-"""What processes in test_compiled.py do: train a compiled network that has no blocks: few kernels."""
+"""What processes in test_compiled.py do: train a compiled network, without blocks: few kernels."""
 
 import os
 import sys
@@ -27,14 +27,15 @@ def train(run, cache, resume=False, compiler=None, **settings):
         from torch._inductor import config
 
         config.cpp.cxx = (compiler,)
-    sequences = [[1 + (row + i) % 50 for i in range(15)] for row in range(40)]
+    context = settings.get("context", 16)
+    sequences = [[1 + (7 * row + i * i) % 97 for i in range(context - 1)] for row in range(40)]
     values = {"steps": 12, "batch_rows": 2, "context": 16, "schedule": {"warmup": 2}, "precision": "float32",
               "compile": "yes", "device": "cpu", "checkpoint_every": 1, **settings}  # fmt: skip
-    model = Transformer(qwen3_config(64, 1, 100, 16), seed=0)
+    model = Transformer(qwen3_config(64, 1, 100, context), seed=0)
     model.blocks = torch.nn.ModuleList()
     trainer = Trainer(
         model=model,
-        batches=PackedBatches(pack(sequences, None, 16), 2, seed=0),
+        batches=PackedBatches(pack(sequences, None, context), values["batch_rows"], seed=0),
         objective=next_token_loss,
         settings=TrainingSettings.parse(values),
         folder=run,

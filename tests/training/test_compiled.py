@@ -53,6 +53,19 @@ def test_a_compiled_run_that_is_killed_goes_on_to_the_same_bytes_though_its_cach
     assert (broken / "compiled").read_text() == "True"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_compiled_run_on_two_threads_gives_the_same_bytes_each_time(tmp_path):
+    cache, runs = tmp_path / "cache", [tmp_path / name for name in "ab"]
+    for run in runs:
+        # Large enough that the kernels share their work out, sums over rows and tokens among it.
+        ended(run, cache, threads=2, batch_rows=32, context=128, checkpoint_every=100)
+        assert (run / "compiled").read_text() == "True"
+        assert '"threads": 2' in next((run / "checkpoints").rglob("progress.json")).read_text()
+    assert any("omp parallel" in source.read_text() for source in cache.glob("??/*.cpp"))
+    assert len({(run / "weights.safetensors").read_bytes() for run in runs}) == 1
+
+
 def test_where_the_step_cannot_be_compiled_auto_goes_on_without_and_yes_says_so(tmp_path):
     auto, strict, cache = (tmp_path / name for name in ("auto", "strict", "cache"))
     # Two minutes are worth compiling; it is the steps that end it.

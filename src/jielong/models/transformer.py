@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from jielong.models.attention import attend
 from jielong.models.cache import CachePass, CacheRows, cache_passes, causal_cache_mask, window_mask
 from jielong.models.config import ModelConfig
+from jielong.models.embedding import Embedding
 from jielong.models.rotary import RotaryTable, rotate
 
 
@@ -31,13 +32,6 @@ class Context(NamedTuple):
 
 class Linear(nn.Linear):
     """A matrix that `Transformer.init_weights` fills, so that building draws no global random numbers."""
-
-    def reset_parameters(self) -> None:
-        """Leave the weights as allocated."""
-
-
-class Embedding(nn.Embedding):
-    """A table whose weights `Transformer.init_weights` fills."""
 
     def reset_parameters(self) -> None:
         """Leave the weights as allocated."""

@@ -1,18 +1,16 @@
 """The one training loop: batches in, a trained model out, whatever the objective."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from jielong.core.errors import JielongError
 from jielong.core.files import hash_json
-from jielong.core.progress import ProgressLine, console, format_seconds
+from jielong.core.progress import ProgressLine, console
 from jielong.models import Transformer
 from jielong.training.ahead import Ahead
 from jielong.training.allocator import freed_memory_kept
@@ -356,32 +354,7 @@ class Trainer:
         return mfu
 
     def _result(self, bits: float | None) -> TrainingResult:
-        progress = self.progress
+        result = TrainingResult.of(self.progress, self.pace, self.settings, self.utilisation, bits)
         if not self.quiet:
-            share = "" if self.utilisation is None else f", {self.utilisation:.0%} of the matmul limit (MFU)"
-            console().print(
-                f"{self.title}: {progress.step:,} steps, {progress.tokens:,} tokens "
-                f"in {format_seconds(progress.seconds)}{share}"
-                + (f"; {progress.health.skipped:,} bad steps were skipped" if progress.health.skipped else "")
-            )
-        used: dict[str, Any] = {
-            **self.settings.model_dump(),
-            "steps": progress.total, "epochs": None, "minutes": None,
-            "plans": progress.plans if len(progress.plans) > 1 else (),
-            **{name: progress.identity.computed_by[name] for name in ("device", "precision", "compile")},
-        }  # fmt: skip
-        return TrainingResult(
-            steps=progress.step,
-            tokens=progress.tokens,
-            seconds=progress.seconds,
-            compile_seconds=self.pace.compile_seconds,
-            checkpoints=self.pace.checkpoints,
-            checkpoint_seconds=self.pace.checkpoint_seconds,
-            tokens_per_second=progress.tokens / max(1e-9, progress.seconds - self.pace.compile_seconds),
-            utilisation=self.utilisation,
-            final_loss=math.nan if progress.health.smooth_loss is None else progress.health.smooth_loss,
-            bits_per_byte=bits,
-            bits_per_byte_before=progress.bits_before,
-            skipped_steps=progress.health.skipped,
-            settings=TrainingSettings.parse(used),
-        )
+            console().print(f"{self.title}: {result.summary()}")
+        return result
