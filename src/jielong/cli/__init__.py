@@ -24,6 +24,7 @@ _COMMANDS = {
     "sft": ("train:sft_app", "Supervised fine-tuning on conversations."),
     "chat": ("talk:chat", "Talk with a model in the terminal."),
     "complete": ("talk:complete", "Let a model continue a text."),
+    "serve": ("serve:serve", "Serve models to OpenAI's clients."),
     "exam": ("exam:exam", "Examine a model and write its report card."),
     "show": ("show:show", "Print a model's family tree and what each stage measured."),
 }
