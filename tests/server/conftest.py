@@ -35,15 +35,15 @@ class Server:
 
     def client(self, **options) -> openai.OpenAI:
         return openai.OpenAI(
-            **{"base_url": f"{self.url}/v1", "api_key": "any", "max_retries": 0, "timeout": 60, **options}
+            **{"base_url": f"{self.url}/v1", "api_key": "any", "max_retries": 0, "timeout": 200, **options}
         )
 
     def post(self, path: str, body=None, **options) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=60, **options)
+        return httpx.post(self.url + path, json=body, timeout=200, **options)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(100)
 
     def gauge(self, name: str, **options) -> float:
         """Sum of a metric over its labels."""

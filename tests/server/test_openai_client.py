@@ -156,7 +156,9 @@ def test_a_tool_call_is_streamed_and_its_result_is_taken_back(client):
     assert [part.function.arguments for part in parts] == [whole.tool_calls[0].function.arguments]
     result = {"role": "tool", "tool_call_id": whole.tool_calls[0].id, "content": "晴"}
     history = [*ASK, whole.model_dump(), result]
-    assert chat(client, messages=history, tools=TOOLS, tool_choice="none").choices[0].message.role == "assistant"
+    assert (
+        chat(client, messages=history, tools=TOOLS, tool_choice="none").choices[0].message.role == "assistant"
+    )
 
 
 def test_without_a_choice_a_tool_may_be_called(client):
@@ -173,7 +175,10 @@ class City(BaseModel):
 def test_structured_output_is_parsed_by_the_client(client):
     schema = {
         "type": "object",
-        "properties": {"name": {"type": "string", "maxLength": 5}, "size": {"type": "integer", "maximum": 99}},
+        "properties": {
+            "name": {"type": "string", "maxLength": 5},
+            "size": {"type": "integer", "maximum": 99},
+        },
         "required": ["name", "size"],
         "additionalProperties": False,
     }
@@ -184,7 +189,6 @@ def test_structured_output_is_parsed_by_the_client(client):
             City.model_validate_json(answer.message.content)
     parsed = client.chat.completions.parse(
         model=MODEL, messages=ASK, response_format=City, seed=1, max_tokens=900, temperature=0.5,
-        logit_bias={},
     )  # fmt: skip
     assert isinstance(parsed.choices[0].message.parsed, City)
 
@@ -225,7 +229,9 @@ def test_echo_scores_the_prompt(client, engine):
     total = engine.score([tokens[:3]], [tokens[3:]])[0]
     assert sum(found.token_logprobs[3:-1]) == pytest.approx(total, abs=1e-3)
     scored = client.completions.create(model=MODEL, prompt=[tokens], max_tokens=0, echo=True, logprobs=0)
-    assert scored.choices[0].logprobs.token_logprobs[1:] == pytest.approx(found.token_logprobs[1:-1], abs=1e-4)
+    assert scored.choices[0].logprobs.token_logprobs[1:] == pytest.approx(
+        found.token_logprobs[1:-1], abs=1e-4
+    )
 
 
 def test_embeddings_are_the_same_in_both_forms(client, server, engine):

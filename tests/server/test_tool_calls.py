@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -18,9 +19,11 @@ CALLS = st.builds(
 )
 # What models write, good and bad, and every beginning of it.
 PIECES = st.sampled_from(
-    ["<tool_call>", "</tool_call>", "<tool", "_call>", "\n", " ", '{"name": "f", "arguments": {}}', "{", "}"]
-    + ['{"name": "f", "arguments": {"a": "</tool_call>"}}', '{"name": 3}', "NaN", "台", "ok <", '"']
-)
+    [
+        "<tool_call>", "</tool_call>", "<tool", "_call>", "\n", " ", '{"name": "f", "arguments": {}}', "{", "}",
+        '{"name": "f", "arguments": {"a": "</tool_call>"}}', '{"name": 3}', "NaN", "台", "ok <", '"',
+    ]
+)  # fmt: skip
 
 
 def written(call: ToolCall) -> str:
@@ -43,7 +46,7 @@ def read(pieces) -> list:
 @given(st.lists(PIECES, max_size=14).map("".join), st.lists(st.integers(0, 60), max_size=6))
 def test_how_the_text_was_cut_does_not_matter(text, cuts):
     borders = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    pieces = [text[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(borders)]
     assert read(pieces) == read([text]) == read(list(text))
 
 
@@ -72,7 +75,15 @@ def test_well_formed_calls_come_out_as_they_were(text, calls):
 
 @pytest.mark.parametrize(
     "body",
-    ["", "{", '{"name": "f"}', '{"name": 1, "arguments": {}}', '{"name": "f", "arguments": NaN}', "[1]", "[" * 9999],
+    [
+        "",
+        "{",
+        '{"name": "f"}',
+        '{"name": 1, "arguments": {}}',
+        '{"name": "f", "arguments": NaN}',
+        "[1]",
+        "[" * 9999,
+    ],
 )
 def test_a_malformed_call_stays_text(body):
     text = f"<tool_call>{body}</tool_call>"

@@ -12,7 +12,7 @@ from jielong.core.files import find_model, to_json
 from jielong.core.language import interface_language
 
 if TYPE_CHECKING:
-    from jielong.server import ServedModel
+    from jielong.server.served_model import ServedModel
 
 
 def serve(
@@ -38,9 +38,9 @@ def serve(
         overrides: limits, such as request_seconds=60.
         json: print the address as one JSON object when requests can come.
     """
-    from jielong.server import ServerSettings
-    from jielong.server.run import KEY_VARIABLE, address_of, listen, visitors_of
-    from jielong.server.run import serve as run
+    from jielong.server.address import address_of, listen
+    from jielong.server.settings import ServerSettings
+    from jielong.server.visitors import KEY_VARIABLE, visitors_of
 
     if not models:
         raise UsageError("serve needs a model folder; see jielong serve --help")
@@ -48,6 +48,8 @@ def serve(
     folders = _named_folders(models)
     taken = listen(host, port)
     visitors = visitors_of(taken, os.environ.get(KEY_VARIABLE), cors)
+    from jielong.server.run import serve as run  # brings torch, which a mistake above need not wait for
+
     served = [_load(name, folder, weights) for name, folder in folders.items()]
     address = address_of(taken)
 
@@ -81,6 +83,6 @@ def _named_folders(models: tuple[str, ...]) -> dict[str, Path]:
 
 def _load(name: str, folder: Path, weights: str) -> "ServedModel":
     from jielong.generation import load_engine
-    from jielong.server import ServedModel
+    from jielong.server.served_model import ServedModel
 
     return ServedModel(name, load_engine(folder, weights))

@@ -18,7 +18,7 @@ from jielong.server.completion_types import CompletionRequest
 from jielong.server.completions import answer_completion
 from jielong.server.embeddings import EmbeddingRequest, answer_embeddings
 from jielong.server.errors import ApiError, ErrorBody, JsonResponse, answer_error
-from jielong.server.gate import Gate, Visitors, client_of
+from jielong.server.gate import Gate, client_of
 from jielong.server.generations import Desk
 from jielong.server.limits import Limits
 from jielong.server.metrics import Labels, Metrics
@@ -33,6 +33,7 @@ from jielong.server.tokenization import (
     answer_tokenize,
     tokenizer_info,
 )
+from jielong.server.visitors import Visitors
 
 _NOT_STORED = "nothing is stored here, so there is no response to come back to"
 
@@ -75,12 +76,12 @@ def build_app(models: Sequence[ServedModel], settings: ServerSettings, visitors:
     return app
 
 
-def _models(request: Request) -> dict[str, ServedModel]:
+async def _models(request: Request) -> dict[str, ServedModel]:
     models: dict[str, ServedModel] = request.app.state.models
     return models
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:
     settings, limits, metrics = request.app.state.desk
     return Desk(settings, limits, metrics, client_of(request.scope), request.scope["jielong.began"])
 
@@ -100,19 +101,27 @@ _ROUTER = APIRouter(
 )
 
 
-@_ROUTER.post("/v1/chat/completions")
+_STREAMABLE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer, whole or as server-sent events.",
+        "content": {"application/json": {}, "text/event-stream": {}},
+    }
+}
+
+
+@_ROUTER.post("/v1/chat/completions", responses=_STREAMABLE)
 async def chat_completions(body: ChatRequest, models: Models, desk: DeskOf) -> Response:
     """Go on with a conversation."""
     return await answer_chat(body, find_served(models, body.model), desk)
 
 
-@_ROUTER.post("/v1/completions")
+@_ROUTER.post("/v1/completions", responses=_STREAMABLE)
 async def completions(body: CompletionRequest, models: Models, desk: DeskOf) -> Response:
     """Go on with a text."""
     return await answer_completion(body, find_served(models, body.model), desk)
 
 
-@_ROUTER.post("/v1/responses")
+@_ROUTER.post("/v1/responses", responses=_STREAMABLE)
 async def responses(body: ResponseRequest, models: Models, desk: DeskOf) -> Response:
     """Go on with a conversation, in the newer form. Nothing is stored."""
     return await answer_response(body, find_served(models, body.model), desk)
@@ -166,7 +175,7 @@ async def health() -> Response:
     return JsonResponse({"status": "ok"})
 
 
-@_ROUTER.get("/metrics")
+@_ROUTER.get("/metrics", response_class=PlainTextResponse)
 async def prometheus(models: Models, desk: DeskOf) -> Response:
     """Counts and durations, in Prometheus' text format."""
     gauges: list[tuple[str, str, Labels, float]] = []

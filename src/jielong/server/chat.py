@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Response
 
-from jielong.generation.request import Request
+from jielong.generation import Request
 from jielong.server.chat_task import AnswerReader, ChatTask, Part, requests_of
 from jielong.server.chat_types import ChatRequest, NamedTool
 from jielong.server.errors import JsonResponse

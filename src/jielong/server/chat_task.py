@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jielong.generation import Grammar, Request, SamplingSettings, Step
 from jielong.generation.grammar import json_object_grammar, json_schema_grammar, tool_call_grammar
-from jielong.generation.request import Grammar, Request, Step
-from jielong.generation.settings import SamplingSettings
 from jielong.server.errors import ApiError
 from jielong.server.logprobs import chat_entry
 from jielong.server.request_types import JsonObjectForm, JsonSchemaForm, TextForm

@@ -9,8 +9,7 @@ from typing import Any
 
 from fastapi import Response
 
-from jielong.generation.engine import Engine
-from jielong.generation.request import Request, Step, TokenScore
+from jielong.generation import Engine, Request, Step, TokenScore
 from jielong.server.chat import usage_of
 from jielong.server.completion_types import CompletionRequest
 from jielong.server.errors import JsonResponse

@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import Response
 from pydantic import Field
 
-from jielong.generation.engine import Engine
+from jielong.generation import Engine
 from jielong.server.completion_types import Prompt
 from jielong.server.errors import ApiError, JsonResponse
 from jielong.server.generations import Desk

@@ -1,10 +1,6 @@
 """What every request passes first: who may ask, and how much; and what happens when a client leaves."""
 
 import asyncio
-import hmac
-from collections.abc import Collection
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,24 +9,10 @@ from jielong.server.errors import ApiError
 from jielong.server.limits import Limits
 from jielong.server.metrics import Metrics
 from jielong.server.settings import ServerSettings
+from jielong.server.visitors import Visitors, check_visitor
 
-_OPEN_PATHS = {"/healthz"}
-"""What may be asked without a key."""
 _BACKSTOP_SECONDS = 60.0
 """Beyond the time of a request: for a client that takes its answer too slowly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Visitors:
-    """Who may ask."""
-
-    key: bytes | None
-    """What a client has to know; None lets everybody in who can reach the server."""
-    hosts: Collection[str] | None
-    """Names that a request may call the server by; None takes any. Where only this machine reaches it, this
-    keeps out a web page whose name was made to point here (DNS rebinding)."""
-    origins: Collection[str]
-    """Web pages, besides the server's own, that may ask."""
 
 
 class Gate:
@@ -136,27 +118,6 @@ def client_of(scope: Scope) -> str:
     """Who a request comes from: the address of its connection."""
     client = scope.get("client")
     return client[0] if client else "local"
-
-
-def check_visitor(visitors: Visitors, scope: Scope) -> None:
-    """Refuse a request that may not be made.
-
-    Raises:
-        ApiError: 403 for a web page that is not allowed, 401 without the right key.
-    """
-    headers = Headers(scope=scope)
-    host = headers.get("host", "")
-    if visitors.hosts is not None and urlsplit(f"//{host}").hostname not in visitors.hosts:
-        raise ApiError(403, "this server answers on its own machine only, by the name localhost")
-    origin = headers.get("origin")
-    if origin is not None and origin not in visitors.origins and origin.partition("://")[2] != host:
-        raise ApiError(403, "web pages of this origin may not ask; start the server with --cors ORIGIN")
-    if visitors.key is None or scope["path"] in _OPEN_PATHS:
-        return
-    given = headers.get("authorization", "")
-    scheme, _, token = given.partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), visitors.key):
-        raise ApiError(401, "this server needs its key, as Authorization: Bearer KEY", code="invalid_api_key")
 
 
 async def _disconnection(receive: Receive) -> None:

@@ -9,8 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from jielong.generation.request import Request, Step
-from jielong.generation.thread import EngineThread
+from jielong.generation import EngineThread, Request, Step
 from jielong.server.errors import ApiError
 from jielong.server.limits import Limits
 from jielong.server.metrics import Metrics

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jielong.generation.request import Step
+from jielong.generation import Step
 from jielong.tokenizer import Tokenizer
 
 _LOWEST = -9999.0

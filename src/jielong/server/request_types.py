@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from jielong.generation.settings import SamplingSettings
+from jielong.generation import SamplingSettings
 
 Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
 StopText = Annotated[str, Field(max_length=1000)]

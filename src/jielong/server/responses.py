@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Response
 
-from jielong.generation.request import Request
+from jielong.generation import Request
 from jielong.server.chat_task import AnswerReader, ChatTask, requests_of
 from jielong.server.errors import JsonResponse
 from jielong.server.generations import Desk, Generations, unix_time

@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from jielong.generation.engine import Engine
-from jielong.generation.thread import EngineThread
+from jielong.generation import Engine, EngineThread
 from jielong.server.errors import ApiError
 
 T = TypeVar("T")

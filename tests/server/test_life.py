@@ -1,0 +1,158 @@
+"""Keys, web pages, signals, clients that leave."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import openai
+import pytest
+
+from conftest import running
+
+ASK = [{"role": "user", "content": "hi"}]
+NO_END = {"2": -100}
+"""Forbids <|im_end|>."""
+
+
+def wait_for(condition, seconds: float = 60.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def endless(client, **options):
+    """A stream that goes on until the context is full."""
+    return client.chat.completions.create(
+        model="tiny", messages=ASK, stream=True, max_tokens=1000, logit_bias=NO_END, **options
+    )
+
+
+def test_a_client_that_leaves_frees_its_place(server):
+    client = server.client()
+    streams = [endless(client) for _ in range(4)]
+    for stream in streams:
+        next(iter(stream))
+    assert wait_for(lambda: server.gauge("jielong_running") == 4)
+    before = server.gauge("jielong_generated_tokens_total")
+    for stream in streams:
+        stream.close()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{server.url}/v1/chat/completions",
+            json={"model": "tiny", "messages": ASK, "max_tokens": 1000, "n": 8, "logit_bias": NO_END},
+            timeout=0.3,
+        )
+    assert wait_for(lambda: server.gauge("jielong_running") + server.gauge("jielong_waiting") == 0)
+    assert server.gauge("jielong_generated_tokens_total") - before < 4 * 900 + 8 * 900
+    assert server.gauge("jielong_cancelled_total") >= 12
+
+
+def test_web_pages_may_not_ask(server, folder):
+    for headers in ({"origin": "https://evil.example"}, {"host": "evil.example"}):
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 403
+    assert httpx.get(f"{server.url}/v1/models", headers={"origin": server.url}).status_code == 200
+    with running(folder, "--cors", "https://chat.example") as open_server:
+        asked = httpx.options(
+            f"{open_server.url}/v1/models",
+            headers={"origin": "https://chat.example", "access-control-request-method": "GET"},
+        )
+        assert asked.headers["access-control-allow-origin"] == "https://chat.example"
+        answer = httpx.get(f"{open_server.url}/v1/models", headers={"origin": "https://chat.example"})
+        assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+        evil = httpx.get(f"{open_server.url}/v1/models", headers={"origin": "https://evil.example"})
+        assert evil.status_code == 403
+        assert "access-control-allow-origin" not in evil.headers
+
+
+def test_beyond_this_machine_a_key_is_needed(folder):
+    refused = subprocess.run(
+        [sys.executable, "-m", "jielong", "serve", folder, "--host", "0.0.0.0", "--port", "0"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "JIELONG_API_KEY" in refused.stderr
+    with running(folder, "--host", "0.0.0.0", key="s3cret-鑰") as server:
+        server.url = server.url.replace("0.0.0.0", "127.0.0.1")
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "s3cret"}):
+            answer = httpx.get(f"{server.url}/v1/models", headers=headers)
+            assert answer.status_code == 401
+            assert answer.json()["error"]["code"] == "invalid_api_key"
+        key = {"authorization": "Bearer s3cret-鑰".encode()}
+        assert httpx.get(f"{server.url}/v1/models", headers=key).status_code == 200
+
+
+def test_asked_to_stop_the_server_lets_streams_end(folder):
+    with running(folder) as server:
+        stream = endless(server.client(), seed=1)
+        pieces = [next(iter(stream)).choices[0].delta.content or ""]
+        server.process.send_signal(signal.SIGTERM)
+        reader = threading.Thread(
+            target=lambda: pieces.extend(chunk.choices[0].delta.content or "" for chunk in stream)
+        )
+        reader.start()
+        assert wait_for(lambda: not accepts(server.url))
+        reader.join(100)
+        assert server.process.wait(100) == 0
+    with running(folder) as server:
+        alone = [chunk.choices[0].delta.content or "" for chunk in endless(server.client(), seed=1)]
+        assert "".join(pieces) == "".join(alone)
+        assert server.stop(signal.SIGINT) == 0
+
+
+def test_streams_that_take_too_long_are_cut(folder):
+    with running(folder, "--set", "drain_seconds=0") as server:
+        streams = [endless(server.client(), n=64) for _ in range(2)]
+        for stream in streams:
+            next(iter(stream))
+        assert server.stop() == 0
+
+
+def accepts(url: str) -> bool:
+    try:
+        httpx.get(f"{url}/healthz", timeout=5)
+    except httpx.ConnectError:
+        return False
+    return True
+
+
+def test_two_models_and_a_port_that_is_taken(folder):
+    with running(folder, f"other={folder}") as server:
+        client = server.client()
+        assert [model.id for model in client.models.list()] == ["tiny", "other"]
+        answers = {
+            client.completions.create(model=name, prompt="玉", temperature=0, max_tokens=5).choices[0].text
+            for name in ("tiny", "other")
+        }
+        assert len(answers) == 1
+        port = server.url.rpartition(":")[2]
+        for arguments, words in (((folder, "--port", port), "in use"), ((folder, folder), "two models")):
+            done = subprocess.run(
+                [sys.executable, "-m", "jielong", "serve", *map(str, arguments)],
+                capture_output=True,
+                text=True,
+                timeout=200,
+                check=False,
+            )
+            assert done.returncode in (1, 2)
+            assert words in done.stderr
+            assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_metrics_and_description(server):
+    description = httpx.get(f"{server.url}/openapi.json").json()
+    assert "/v1/chat/completions" in description["paths"]
+    httpx.get(f"{server.url}/v1/models/tiny")
+    text = httpx.get(f"{server.url}/metrics").text
+    assert 'jielong_requests_total{route="/v1/models/{name}",status="200"}' in text
+    with pytest.raises(openai.NotFoundError):
+        server.client().get("/../../etc/passwd", cast_to=object)
