@@ -1,8 +1,8 @@
 """Load a real server: many clients that stream at once, some of which hang up in the middle of an answer.
 
-What each prompt is answered was worked out before, alone and greedily, so that an answer that lost a token or got
-another client's is seen. Prompts whose answer has a near tie are left out: there, the rounding of a larger
-batch may decide differently. At the end the server is killed with SIGKILL and started again.
+What each prompt is answered was worked out before, alone and greedily, so that an answer that lost a token or
+got another client's is seen. Prompts whose answer has a near tie are left out: there, the rounding of a
+larger batch may decide differently. At the end the server is killed with SIGKILL and started again.
 Run: python -m benchmarks.server_load [--minutes 3] [--clients 64] [--model FOLDER] [--weights float32]
 """
 
@@ -58,9 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument(
-        "--model", type=Path, help="a model folder; by default a random one of 4 M parameters"
-    )
+    parser.add_argument("--model", type=Path, help="a model folder; by default a random one of 4 M weights")
     parser.add_argument("--weights", default="float32", choices=sorted(NEAR_TIE))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -114,21 +112,15 @@ class Server:
 
     def __init__(self, folder: Path, weights: str, port: int = 0):
         began = time.monotonic()
-        command = [
-            sys.executable,
-            "-m",
-            "jielong",
-            "serve",
-            f"{NAME}={folder}",
-            "--weights",
-            weights,
-            "--json",
-        ]
-        self.process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        lines = []
+        command = [sys.executable, "-m", "jielong", "serve", f"{NAME}={folder}", "--weights", weights]
+        self.process = subprocess.Popen(
+            [*command, "--json", "--port", str(port)], stdout=subprocess.PIPE, text=True
+        )
+        lines: list[str] = []
         while not lines or not lines[-1].startswith("}"):
-            lines.append(self.process.stdout.readline())
+            lines.append(self.process.stdout.readline() if self.process.stdout else "")
+            if not lines[-1]:
+                raise RuntimeError("the server ended before it began")
         self.url = json.loads("".join(lines))["url"]
         self.seconds = time.monotonic() - began
 
@@ -172,12 +164,11 @@ class Load:
 
     async def _ask(self, http: httpx.AsyncClient, prompt: str, leave_after: int | None) -> None:
         """One request; read to its end, or left after so many chunks."""
-        body = {"model": NAME, "prompt": prompt, "max_tokens": TOKENS, "temperature": 0, "stream": True}
+        body: dict[str, Any] = {"model": NAME, "prompt": prompt, "max_tokens": TOKENS, "temperature": 0}
+        body |= {"stream": True, "logit_bias": self._bias}
         began = last = time.monotonic()
         text, chunks, finish, done = "", 0, None, False
-        async with http.stream(
-            "POST", f"{self._url}/v1/completions", json={**body, "logit_bias": self._bias}
-        ) as answer:
+        async with http.stream("POST", f"{self._url}/v1/completions", json=body) as answer:
             answer.raise_for_status()
             async for line in answer.aiter_lines():
                 if not line.startswith("data: "):

@@ -95,12 +95,12 @@ def engine(folder: Path) -> Engine:
     return load_engine(folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(folder: Path) -> Iterator[Server]:
     with running(folder) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client(server: Server) -> openai.OpenAI:
     return server.client()

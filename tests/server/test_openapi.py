@@ -11,7 +11,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
 
 
 def narrowed(value, key: str = ""):
-    """A description whose valid requests name a served model and ask for little, so that they are answered."""
+    """A description whose requests name a served model and ask for little, so that they are answered."""
     if isinstance(value, dict):
         if key in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
             return {"type": "integer", "minimum": 0, "maximum": 3}

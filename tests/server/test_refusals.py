@@ -53,10 +53,8 @@ def refused(answer: httpx.Response, status: int, *words: str) -> dict:
     ],
 )
 def test_a_wrong_chat_request_is_told_what_is_wrong(server, change, words):
-    answer = httpx.post(
-        f"{server.url}/v1/chat/completions", content=json.dumps({**CHAT, **change}), headers=JSON
-    )
-    refused(answer, 400, *words)
+    body = json.dumps({**CHAT, **change})
+    refused(httpx.post(f"{server.url}/v1/chat/completions", content=body, headers=JSON), 400, *words)
 
 
 def test_a_schema_that_cannot_be_followed_is_refused(server):
@@ -70,10 +68,8 @@ def test_what_is_not_a_json_object_is_refused(server, body):
 
 
 def test_a_form_of_a_web_page_is_refused(server):
-    body = json.dumps(CHAT)
-    answer = httpx.post(
-        f"{server.url}/v1/chat/completions", content=body, headers={"content-type": "text/plain"}
-    )
+    form = {"content-type": "text/plain"}
+    answer = httpx.post(f"{server.url}/v1/chat/completions", content=json.dumps(CHAT), headers=form)
     refused(answer, 400, "application/json")
 
 
@@ -116,13 +112,9 @@ def test_a_wrong_stream_gets_its_own_status(server):
 
 @pytest.fixture(scope="module")
 def limited(folder):
-    limits = [
-        "max_body_bytes=20000",
-        "max_client_requests=2",
-        "body_seconds=0.5",
-        "client_tokens_per_minute=600",
-    ]
-    with running(folder, *[word for limit in limits for word in ("--set", limit)]) as server:
+    sizes = ["--set", "max_body_bytes=20000", "--set", "body_seconds=0.5"]
+    shares = ["--set", "max_client_requests=2", "--set", "client_tokens_per_minute=600"]
+    with running(folder, *sizes, *shares) as server:
         yield server
 
 

@@ -20,8 +20,8 @@ CALLS = st.builds(
 # What models write, good and bad, and every beginning of it.
 PIECES = st.sampled_from(
     [
-        "<tool_call>", "</tool_call>", "<tool", "_call>", "\n", " ", '{"name": "f", "arguments": {}}', "{", "}",
-        '{"name": "f", "arguments": {"a": "</tool_call>"}}', '{"name": 3}', "NaN", "台", "ok <", '"',
+        "<tool_call>", "</tool_call>", "<tool", "_call>", "\n", " ", '{"name": "f", "arguments": {}}', "{",
+        "}", '{"name": "f", "arguments": {"a": "</tool_call>"}}', '{"name": 3}', "NaN", "台", "ok <", '"',
     ]
 )  # fmt: skip
 
