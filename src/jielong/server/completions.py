@@ -121,7 +121,10 @@ class _Completion:
                 prompt = self._prompts[index // self._n]
                 scored = zip(prompt.tokens, scores[index // self._n], strict=True)
                 for token, score in list(scored)[prompt.hidden :]:
-                    logprobs.add(token, score and score.logprob, score and score.top)
+                    if score is None:
+                        logprobs.add(token, None, None)
+                    else:
+                        logprobs.add(token, score.logprob, score.top)
         return [self._prompts[index // self._n].text for index in range(len(self._logprobs))]
 
     async def _scores(self, candidates: int) -> list[Sequence[TokenScore | None]]:

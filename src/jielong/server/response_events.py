@@ -71,7 +71,7 @@ class ResponseWriter:
     def _open_message(self) -> Iterator[Event]:
         if self._message is not None:
             return
-        item = {
+        item: dict[str, Any] = {
             "id": f"msg_{uuid.uuid4().hex}",
             "type": "message",
             "role": "assistant",
@@ -80,7 +80,7 @@ class ResponseWriter:
         }
         yield from self._add(item)
         self._message = item
-        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+        part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         yield self._event("response.content_part.added", **self._place(), content_index=0, part=dict(part))
         item["content"] = [part]
 
