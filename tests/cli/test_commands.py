@@ -34,6 +34,7 @@ def test_help_lists_every_command_without_importing_torch():
         "sft",
         "chat",
         "complete",
+        "serve",
         "exam",
         "export",
         "show",
@@ -42,7 +43,7 @@ def test_help_lists_every_command_without_importing_torch():
 
 
 @pytest.mark.parametrize(
-    "command", ["quickstart", "plan", "pretrain", "sft", "chat", "complete", "exam", "show"]
+    "command", ["quickstart", "plan", "pretrain", "sft", "chat", "complete", "serve", "exam", "show"]
 )
 def test_every_command_has_help_in_which_each_setting_is_described(command, capsys):
     build_app()([command, "--help"], exit_on_error=False, result_action="return_value")
