@@ -144,8 +144,6 @@ class Load:
         self._bias = {str(token): -100 for token in ends}
         self._chance = random.Random(seed)
 
-<<<<<<< HEAD
-=======
     async def run_once(self, clients: int) -> None:
         """Ask for every answer once."""
         places = asyncio.Semaphore(clients)
@@ -157,7 +155,6 @@ class Load:
         async with httpx.AsyncClient(timeout=120) as http:
             await asyncio.gather(*(ask(http, prompt) for prompt in self._answers))
 
->>>>>>> 45b8f769f69a1a583118803e16307b197886183e
     async def run(self, clients: int, seconds: float) -> None:
         """Ask for so many seconds; what is under way then is waited for."""
         until = time.monotonic() + seconds
@@ -216,14 +213,10 @@ async def measure(folder: Path, weights: str, clients: int, minutes: float, seed
     print(f"{len(answers)} prompts with answers of {TOKENS} tokens")
     server = Server(folder, weights)
     try:
-<<<<<<< HEAD
-        await Load(server.url, answers, ends, seed + 1).run(clients, min(15, 60 * minutes))
-=======
         # The beginnings of prompts that the engine keeps for the next ones belong to its base.
         warm = Load(server.url, answers, ends, seed + 1)
         await warm.run_once(clients)
         await warm.run(clients, min(15, 60 * minutes))
->>>>>>> 45b8f769f69a1a583118803e16307b197886183e
         await idle(server)
         base = server.memory()
         load = Load(server.url, answers, ends, seed)

@@ -14,11 +14,8 @@ from jielong.core.language import interface_language
 if TYPE_CHECKING:
     from jielong.server.served_model import ServedModel
 
-<<<<<<< HEAD
 _COMPILED_ROWS = (1, 8, 32)
 
-=======
->>>>>>> 45b8f769f69a1a583118803e16307b197886183e
 
 def serve(
     *models: Annotated[str, Parameter(help="A model or run folder, or NAME=FOLDER.")],
@@ -26,10 +23,7 @@ def serve(
     port: int = 8000,
     cors: tuple[str, ...] = (),
     weights: Literal["float32", "bfloat16", "int8", "int4", "auto"] = "float32",
-<<<<<<< HEAD
     compile: bool = False,  # noqa: A002 - the option is called so
-=======
->>>>>>> 45b8f769f69a1a583118803e16307b197886183e
     overrides: Overrides = (),
     json: Json = False,
 ) -> None:
@@ -44,11 +38,8 @@ def serve(
         port: port to serve at; 0 takes a free one.
         cors: a web page's origin (https://chat.example.org) that may ask too; may be given many times.
         weights: how the weights are kept; fewer bits are quicker and less exact.
-<<<<<<< HEAD
         compile: compile the step for 1, 8 and 32 answers at once before serving; takes a minute the first
             time, and one answer then comes several times as fast.
-=======
->>>>>>> 45b8f769f69a1a583118803e16307b197886183e
         overrides: limits, such as request_seconds=60.
         json: print the address as one JSON object when requests can come.
     """
@@ -64,11 +55,7 @@ def serve(
     visitors = visitors_of(taken, os.environ.get(KEY_VARIABLE), cors)
     from jielong.server.run import serve as run  # brings torch, which a mistake above need not wait for
 
-<<<<<<< HEAD
     served = [_load(name, folder, weights, compile) for name, folder in folders.items()]
-=======
-    served = [_load(name, folder, weights) for name, folder in folders.items()]
->>>>>>> 45b8f769f69a1a583118803e16307b197886183e
     address = address_of(taken)
 
     def tell() -> None:
@@ -99,16 +86,8 @@ def _named_folders(models: tuple[str, ...]) -> dict[str, Path]:
     return named
 
 
-<<<<<<< HEAD
 def _load(name: str, folder: Path, weights: str, compiled: bool) -> "ServedModel":
     from jielong.generation import load_engine
     from jielong.server.served_model import ServedModel
 
     return ServedModel(name, load_engine(folder, weights, _COMPILED_ROWS if compiled else ()))
-=======
-def _load(name: str, folder: Path, weights: str) -> "ServedModel":
-    from jielong.generation import load_engine
-    from jielong.server.served_model import ServedModel
-
-    return ServedModel(name, load_engine(folder, weights))
->>>>>>> 45b8f769f69a1a583118803e16307b197886183e

@@ -1,9 +1,5 @@
 """Errors as OpenAI's clients expect them: a status, and a JSON body that says what is wrong."""
 
-<<<<<<< HEAD
-import difflib
-=======
->>>>>>> 45b8f769f69a1a583118803e16307b197886183e
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -138,21 +134,8 @@ def _of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     if error["type"] in ("model_attributes_type", "missing") and not place:
         return ApiError(400, "the body must be a JSON object, sent as application/json")
     if error["type"] == "extra_forbidden":
-<<<<<<< HEAD
-        return ApiError(400, f"{place} is not a known field{_nearest(error)}", param=place)
-=======
         return ApiError(400, f"{place} is not a known field; /openapi.json lists them", param=place)
->>>>>>> 45b8f769f69a1a583118803e16307b197886183e
     if error["type"] == "missing":
         return ApiError(400, f"{place} is missing", param=place)
     message = str(error["msg"]).removeprefix("Value error, ")
     return ApiError(400, f"{place}: {message}" if place else message, param=place or None)
-<<<<<<< HEAD
-
-
-def _nearest(error: Mapping[str, Any]) -> str:
-    known = error.get("ctx", {}).get("known", ())
-    near = difflib.get_close_matches(str(error["loc"][-1]), known, 1)
-    return f"; did you mean {near[0]}?" if near else ""
-=======
->>>>>>> 45b8f769f69a1a583118803e16307b197886183e
