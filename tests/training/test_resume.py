@@ -152,11 +152,11 @@ def test_a_length_that_no_checkpoint_fits_is_refused_with_the_way_out(recipe):
 
 
 def test_a_time_budget_keeps_the_length_that_it_had_fixed_and_can_be_made_longer(recipe):
-    timed = recipe("timed", steps=None, minutes=0.03, checkpoint_every=1, keep_checkpoints=1)
+    timed = recipe("timed", steps=None, minutes=0.03, checkpoint_every=1, keep_checkpoints=2)
     done = run_pretraining(timed, quiet=True)
     branch = kept(timed.out)[0]
     whole = weights(timed.out)
-    assert branch <= done.training.steps // 2 + 1
+    assert branch < done.training.steps
     shutil.rmtree(newest_checkpoint(timed.out / "checkpoints"))
     shutil.rmtree(timed.out / "model")
     assert read_progress(newest_checkpoint(timed.out / "checkpoints")).total == done.training.steps
