@@ -5,7 +5,7 @@ import time
 import pytest
 import yaml
 from finished import assert_equal_weights
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jielong.core.errors import UsageError
@@ -40,11 +40,12 @@ def test_an_even_machine_needs_one_plan():
 
 
 @settings(max_examples=40)
+@example(speeds=[0.5, 3.0], at=0.5, between=0.125, step_seconds=0.5, decay=0.5)
 @given(
-    speeds=st.lists(st.floats(0.5, 3), min_size=1, max_size=3),
+    speeds=st.lists(st.floats(0.5, 2), min_size=1, max_size=3),
     at=st.floats(0.3, 0.8),
     between=st.floats(0.05, 0.2),
-    step_seconds=st.floats(0.1, 0.5),
+    step_seconds=st.floats(0.1, 0.4),
     decay=st.floats(0.2, 0.8),
 )
 def test_a_machine_whose_speed_changes_in_the_middle_ends_in_time(speeds, at, between, step_seconds, decay):
@@ -56,7 +57,7 @@ def test_a_machine_whose_speed_changes_in_the_middle_ends_in_time(speeds, at, be
     # A change shortly before the end, or of a decay that has not begun in time for it, cannot be made good.
     last = at + between * (len(speeds) - 1)
     if last < 0.8:
-        assert seconds == pytest.approx(120, rel=0.04)
+        assert seconds == pytest.approx(120, rel=0.05)
     assert (
         first_plans(TrainingSettings(steps=plans[-1][1], plans=plans, schedule={"decay": decay}), None)
         == plans

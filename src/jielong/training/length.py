@@ -9,7 +9,7 @@ from jielong.training.schedule import Plans, decay_begins, decay_steps, total_wh
 from jielong.training.settings import TrainingSettings
 
 _TOLERANCE = 0.01  # of the time budget, by which a run may be expected to end too early or too late
-_LOOK_SHARE = 8  # the clock is looked at after this part of the steps that were left
+_LOOK_SHARE = 8  # the clock is looked at after this part of the steps, or of the time, that was left
 _FEWEST_STEPS = 8  # between two looks: fewer say little about speed
 
 
@@ -77,9 +77,8 @@ class LengthPlanner:
                 return plans
             self._look(step, self._pace.seconds_per_step)
             return ((step, total_when_decay_begins(step, schedule)),)
-        total, (looked_at, _) = plans[-1][1], self._looked_at
-        wait = max(_FEWEST_STEPS, (total - looked_at) // _LOOK_SHARE)
-        if self._settings.minutes is None or step - looked_at < wait or total - step < _FEWEST_STEPS:
+        total = plans[-1][1]
+        if self._settings.minutes is None or not any_process(self._look_is_due(step, total)):
             return plans
         fitting = int(from_one(str(self._fitting_total(step, total))))
         return plans if fitting == total else (*plans, (step, fitting))
@@ -93,6 +92,14 @@ class LengthPlanner:
             return False
         to_come = decay_steps(total_when_decay_begins(step, schedule), schedule)
         return pace.seconds_left <= to_come * pace.seconds_per_step
+
+    def _look_is_due(self, step: int, total: int) -> bool:
+        """Whether enough steps, or on a machine that has become slow enough time, went by since the last look."""
+        at, seconds = self._looked_at
+        if step - at < _FEWEST_STEPS or total - step < _FEWEST_STEPS:
+            return False
+        waited = self._pace.working_seconds - seconds
+        return step - at >= (total - at) // _LOOK_SHARE or waited >= self._pace.seconds_left / _LOOK_SHARE
 
     def _fitting_total(self, step: int, total: int) -> int:
         """The number of steps that ends in time at the speed since the clock was last looked at.
