@@ -94,7 +94,7 @@ class LengthPlanner:
         return pace.seconds_left <= to_come * pace.seconds_per_step
 
     def _look_is_due(self, step: int, total: int) -> bool:
-        """Whether enough steps, or on a machine that has become slow enough time, went by since the last look."""
+        """Whether enough steps, or on a machine that has become slow enough time, went by since then."""
         at, seconds = self._looked_at
         if step - at < _FEWEST_STEPS or total - step < _FEWEST_STEPS:
             return False
