@@ -7,6 +7,7 @@ import torch
 import torch._inductor.config as inductor
 from torch import Tensor
 
+from jielong.generation.rows import FEWEST_SHARING
 from jielong.models import CacheRows, KVCache, ModelConfig, Transformer
 
 _OPTIONS: dict[str, Any] = {"freezing": True, "cpp.vec_isa_ok": True}
@@ -39,10 +40,16 @@ class CompiledStep:
             part = CacheRows(KVCache(keys, values), 0, rows, slots.shape[0])
             return model.head(model(tokens, positions, cache=[part])[:, 0]).float()
 
+        def step_after(
+            tokens: Tensor, positions: Tensor, slots: Tensor, keys: Any, values: Any, before: Any
+        ) -> Tensor:
+            part = CacheRows(KVCache(keys, values), 0, rows, slots.shape[0], False, KVCache(*before))
+            return model.head(model(tokens, positions, cache=[part])[:, 0]).float()
+
+        options = {"guard_filter_fn": _needed_guards}
+        self._step = torch.compile(step, dynamic=False, fullgraph=True, options=options)
+        self._step_after = torch.compile(step_after, dynamic=False, fullgraph=True, options=options)
         own = _OWN_LOOPS if rows <= _FEW_ROWS and self._device.type == "cpu" else {}
-        self._step = torch.compile(
-            step, dynamic=False, fullgraph=True, options={"guard_filter_fn": _needed_guards}
-        )
         # Not options of torch.compile: dynamo must know of the freezing too.
         with inductor.patch({**_OPTIONS, **own}):
             self._warm_up(model.config, dtype)
@@ -63,9 +70,11 @@ class CompiledStep:
         positions = torch.nn.functional.pad(positions, missing)
         slots = torch.empty(part.length, device=self._device)
         torch._dynamo.mark_dynamic(slots, 0)
-        for buffer in (*part.cache.keys, *part.cache.values):
-            torch._dynamo.mark_dynamic(buffer, 2)
-        logits: Tensor = self._step(tokens, positions, slots, part.cache.keys, part.cache.values)
+        for cache in (part.cache, part.shared):
+            for buffer in () if cache is None else (*cache.keys, *cache.values):
+                torch._dynamo.mark_dynamic(buffer, 2)
+        given = (tokens, positions, slots, part.cache.keys, part.cache.values)
+        logits: Tensor = self._step(*given) if part.shared is None else self._step_after(*given, part.shared.both)
         return logits[: part.rows]
 
     def _warm_up(self, config: ModelConfig, dtype: torch.dtype) -> None:
@@ -74,6 +83,9 @@ class CompiledStep:
         cache = KVCache.allocate(config, self.rows, length, dtype, self._device)
         tokens = torch.zeros(self.rows, 1, dtype=torch.int64, device=self._device)
         self(tokens, tokens, CacheRows(cache, 0, self.rows, length // 2))
+        if self.rows >= FEWEST_SHARING and config.sliding_window is None:
+            before = cache.row(0, length - 3)
+            self(tokens, tokens + before.length, CacheRows(cache, 0, self.rows, length // 2, False, before))
 
 
 def _needed_guards(guards: Sequence[Any]) -> list[bool]:

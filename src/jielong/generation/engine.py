@@ -300,9 +300,9 @@ class Engine:
         rows = torch.tensor([row for row, _ in owners], device=logits.device)
         dice = Dice.of([generation.request.settings for generation in generations], self._device)
         self._roll(logits[rows], generations, dice)
-        for row, generation in owners:
-            if generation.finish_reason is None:
-                self._rows.add(generation, prefill.cache, row)
+        for row, prompt in enumerate(prefill.group):
+            going_on = [one for one in prompt.generations if one.finish_reason is None]
+            self._rows.add(going_on, prefill.cache, row, len(prompt.tokens))
 
     def _room(self) -> int:
         """Answers that may begin now; one at least when nothing is decoding."""
