@@ -18,6 +18,7 @@ from jielong.core.errors import JielongError
 from jielong.core.files import to_json, write_atomically
 from jielong.generation import (
     ChatSession,
+    Drafter,
     Engine,
     MessageTooLongError,
     SamplingSettings,
@@ -35,6 +36,7 @@ def run_chat(
     *,
     system: str | None = None,
     lang: str | None = None,
+    drafting: Callable[[Engine], Drafter | None] = lambda _: None,
 ) -> None:
     """Talk with a model in the terminal until the user leaves.
 
@@ -46,6 +48,7 @@ def run_chat(
         overrides: sampling settings that differ from the model folder's defaults.
         system: instructions that precede the conversation.
         lang: `zh` (or `zh-TW`) or `en`; None follows the locale.
+        drafting: gives who guesses ahead for the engine, if anybody.
 
     Raises:
         JielongError: if the folder cannot be loaded, or its tokenizer cannot chat.
@@ -58,6 +61,7 @@ def run_chat(
     console = Console(highlight=False, soft_wrap=True)
     with console.status(texts.loading.format(folder=folder)) if interactive else contextlib.nullcontext():
         engine = load_engine(folder)
+        engine.drafter = drafting(engine)
         engine.tokenizer.encode_chat([{"role": "user", "content": ""}], add_generation_prompt=True)
     chat = TerminalChat(engine, ChatSession(engine, settings, system), texts, folder, console, interactive)
     chat.run()

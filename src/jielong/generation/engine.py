@@ -15,6 +15,7 @@ from jielong.generation.running import Generation
 from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
 from jielong.generation.scoring import mean_hidden, score_continuations, token_logprobs
 from jielong.generation.settings import SamplingSettings
+from jielong.generation.speculative import Choose, Draft, Drafter
 from jielong.models import CacheRows, Transformer
 from jielong.tokenizer import Tokenizer
 
@@ -25,6 +26,8 @@ _ROWS = 128
 _CACHE_BYTES = 2 << 30
 # Prompt tokens computed in one step: few while answers are decoding, so that none of them waits for long.
 _PREFILL_ALONE, _PREFILL_BESIDE = 4096, 512
+# Most tokens that are guessed at a time.
+_GUESSES = 5
 # How many of the likeliest tokens a Step of `stream` shows.
 _CANDIDATES = 8
 
@@ -45,6 +48,7 @@ class Engine:
         end_ids: Collection[int] = (),
         defaults: SamplingSettings | None = None,
         prefix_bytes: int = 256 << 20,
+        drafter: Drafter | None = None,
     ):
         """Take a model and its tokenizer.
 
@@ -54,11 +58,13 @@ class Engine:
             end_ids: further tokens that end an answer.
             defaults: settings for calls that give none.
             prefix_bytes: most bytes of keys and values of earlier prompts that are kept for prompts to come.
+            drafter: guesses ahead for an answer that decodes alone.
         """
         self.model = model
         self.tokenizer = tokenizer
         self.end_ids = frozenset([tokenizer.eos_id, *end_ids])
         self.defaults = defaults or SamplingSettings()
+        self.drafter = drafter
         # Embeddings may have more rows than the tokenizer has tokens; the spare ones mean nothing.
         self._vocabulary = min(model.config.vocab_size, tokenizer.vocab_size)
         weight = next(model.parameters())
@@ -315,18 +321,24 @@ class Engine:
         return min(_ROWS, max(1, _CACHE_BYTES // (slot_bytes * longest))) - len(self._rows)
 
     def _decode(self) -> None:
-        """One more token for every answer that has one already."""
+        """One more token for every answer that has one already; several for one that is guessed right."""
         if not len(self._rows):
             return
-        parts = self._rows.parts()
+        draft = self._draft()
+        ahead = len(draft.tokens)
+        parts = self._rows.parts(ahead)
         generations = list(self._rows)
-        tokens = torch.tensor([[one.ids[-1]] for one in generations], device=self._device)
+        tokens = torch.tensor([[one.ids[-1], *draft.tokens] for one in generations], device=self._device)
         positions = torch.tensor([[one.position] for one in generations], device=self._device)
-        logits = self._logits(tokens, positions, parts)
+        logits = self._logits(tokens, positions + torch.arange(ahead + 1, device=self._device), parts)
         if self._dice[0] != self._rows.version:
             settings = [generation.request.settings for generation in generations]
             self._dice = (self._rows.version, Dice.of(settings, self._device))
-        self._roll(logits, generations, self._dice[1])
+        one = generations[0]
+        for place in range(ahead + 1):
+            self._roll(logits[:, place], generations, self._dice[1], draft.choice_at(place, one.number))
+            if place == ahead or one.finish_reason is not None or one.ids[-1] != draft.tokens[place]:
+                break
         ended = [generation for generation in generations if generation.finish_reason is not None]
         for generation in ended:
             if generation.followed:
@@ -334,18 +346,25 @@ class Engine:
                 self._prefixes.keep(generation.tokens[:-1], *self._rows.row_of(generation))
         self._rows.drop(ended)
 
+    def _draft(self) -> Draft:
+        """Guesses for an answer that is alone; with several, a pass is busy enough without."""
+        if self.drafter is None or len(self._rows) > 1:
+            return Draft([])
+        generation = next(iter(self._rows))
+        return self.drafter.propose(generation, min(_GUESSES, generation.limit - len(generation.ids) - 1))
+
     def _logits(self, tokens: Tensor, positions: Tensor, parts: list[CacheRows]) -> Tensor:
-        """Logits [B, rows of the embedding] after tokens [B, 1] at positions [B, 1]."""
-        if not all(part.cache.batch in self._compiled for part in parts):
-            return self.model.head(self.model(tokens, positions, cache=parts)[:, 0])
+        """Logits [B, T, rows of the embedding] after tokens [B, T] at positions [B, T]."""
+        if tokens.shape[1] > 1 or not all(part.cache.batch in self._compiled for part in parts):
+            return self.model.head(self.model(tokens, positions, cache=parts))
         logits, start = [], 0
         for part in parts:
             rows = slice(start, start + part.rows)
             logits.append(self._compiled[part.cache.batch](tokens[rows], positions[rows], part))
             start += part.rows
-        return torch.cat(logits)
+        return torch.cat(logits)[:, None]
 
-    def _roll(self, logits: Tensor, generations: list[Generation], dice: Dice) -> None:
+    def _roll(self, logits: Tensor, generations: list[Generation], dice: Dice, choose: Choose = roll) -> None:
         """Give each answer its next token, from logits [B, rows of the embedding]."""
         own = logits.float()
         logits = own[:, : self._vocabulary]
@@ -360,7 +379,7 @@ class Engine:
         else:
             probabilities = adjusted_probabilities(logits, dice)
             numbers = [generation.number() for generation in generations]
-            chosen = roll(probabilities, torch.tensor(numbers, dtype=torch.float64, device=logits.device))
+            chosen = choose(probabilities, torch.tensor(numbers, dtype=torch.float64, device=logits.device))
             if dice.greedy is not None:
                 chosen = torch.where(dice.greedy, likeliest_tokens(logits), chosen)
         for row, (generation, token) in enumerate(zip(generations, chosen.tolist(), strict=True)):

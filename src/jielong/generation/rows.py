@@ -50,15 +50,19 @@ class Rows:
                 if generation in pool.rows:
                     self._remove(capacity, pool.rows.index(generation))
 
-    def parts(self) -> list[CacheRows]:
-        """The caches as the next pass uses them; rows that have outgrown theirs get a longer one first."""
+    def parts(self, ahead: int = 0) -> list[CacheRows]:
+        """The caches as the next pass uses them; rows that have outgrown theirs get a longer one first.
+
+        Args:
+            ahead: tokens that the pass computes after each row's newest one.
+        """
         for capacity, pool in sorted(self._pools.items()):
             for row in reversed(range(len(pool.rows))):
                 generation = pool.rows[row]
-                if generation.position >= capacity:
-                    self._place(generation, pool.cache, row, generation.position)
+                if generation.position + ahead >= capacity:
+                    self._place(generation, pool.cache, row, generation.position, ahead)
                     self._remove(capacity, row)
-        return [pool.part() for _, pool in sorted(self._pools.items())]
+        return [pool.part(ahead) for _, pool in sorted(self._pools.items())]
 
     def row_of(self, generation: Generation) -> tuple[KVCache, int]:
         """Where an answer's keys and values stand."""
@@ -67,8 +71,10 @@ class Rows:
                 return pool.cache, pool.rows.index(generation)
         raise KeyError("this answer is not decoding")
 
-    def _place(self, generation: Generation, source: KVCache, source_row: int, length: int) -> None:
-        capacity = self._capacity(length + 1)
+    def _place(
+        self, generation: Generation, source: KVCache, source_row: int, length: int, ahead: int = 0
+    ) -> None:
+        capacity = self._capacity(length + 1 + ahead)
         pool = self._pools.get(capacity)
         if pool is None:
             pool = _Pool(self._config, capacity, self._size(1), self._dtype, self._device)
@@ -125,10 +131,10 @@ class _Pool:
             self.cache.copy_row(row, self.cache, len(self.rows), last.position)
             self.rows[row] = last
 
-    def part(self) -> CacheRows:
-        positions = [generation.position for generation in self.rows]
+    def part(self, ahead: int) -> CacheRows:
+        positions = [generation.position + ahead for generation in self.rows]
         longest = max(positions) + 1
-        if min(positions) + 1 == longest:
+        if not ahead and min(positions) + 1 == longest:
             return CacheRows(self.cache, 0, len(positions), longest, aligned=True)
         attended = min(-(-longest // _ATTENDED) * _ATTENDED, self._capacity)
         return CacheRows(self.cache, 0, len(positions), attended)
