@@ -134,8 +134,8 @@ class ModelDrafter:
         return self._model.head(hidden[:, -1])[:, : self._vocabulary]
 
 
-def load_drafter(folder: Path, tokenizer: Tokenizer) -> ModelDrafter:
-    """Load a model folder to draft for a model with this tokenizer, on the CPU.
+def load_drafter(folder: Path, tokenizer: Tokenizer, device: torch.device | str = "cpu") -> ModelDrafter:
+    """Load a model folder to draft for a model with this tokenizer, on this device.
 
     Raises:
         JielongError: if it cannot be read, or its tokens are others.
@@ -144,7 +144,7 @@ def load_drafter(folder: Path, tokenizer: Tokenizer) -> ModelDrafter:
         raise JielongError(
             f"{folder} cannot draft: its tokens are not those of the model that it would draft for"
         )
-    return ModelDrafter(load_model(folder), tokenizer.vocab_size)
+    return ModelDrafter(load_model(folder, device=device), tokenizer.vocab_size)
 
 
 def rest_after_rejection(probabilities: Tensor, guessed: Tensor) -> Tensor:
