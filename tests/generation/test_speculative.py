@@ -76,7 +76,7 @@ def drafters(engine: Engine) -> dict[str, Drafter]:
         "lookup": PromptLookup(),
         "wild": Wild(),
         "itself": ModelDrafter(engine.model, vocabulary),
-        "similar": ModelDrafter(changed(engine.model, 0.1), vocabulary),
+        "similar": ModelDrafter(changed(Transformer(engine.model.config, seed=1), 0.1), vocabulary),
         "stranger": ModelDrafter(Transformer(smaller, seed=4).eval(), vocabulary),
     }
 

@@ -15,7 +15,7 @@ from jielong.generation.running import Generation
 from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
 from jielong.generation.scoring import mean_hidden, score_continuations, token_logprobs
 from jielong.generation.settings import SamplingSettings
-from jielong.generation.speculative import Choose, Draft, Drafter
+from jielong.generation.speculative import MOST_GUESSES, Choose, Draft, Drafter
 from jielong.models import CacheRows, Transformer
 from jielong.tokenizer import Tokenizer
 
@@ -26,8 +26,6 @@ _ROWS = 128
 _CACHE_BYTES = 2 << 30
 # Prompt tokens computed in one step: few while answers are decoding, so that none of them waits for long.
 _PREFILL_ALONE, _PREFILL_BESIDE = 4096, 512
-# Most tokens that are guessed at a time.
-_GUESSES = 5
 # How many of the likeliest tokens a Step of `stream` shows.
 _CANDIDATES = 8
 
@@ -133,9 +131,6 @@ class Engine:
         finally:
             for generation in generations.values():
                 generation.cancel()
-        for generation in generations.values():
-            if generation.error is not None:
-                raise generation.error
         return [generations[place].completion() for place in range(len(requests))]
 
     def stream(
@@ -351,7 +346,7 @@ class Engine:
         if self.drafter is None or len(self._rows) > 1:
             return Draft([])
         generation = next(iter(self._rows))
-        return self.drafter.propose(generation, min(_GUESSES, generation.limit - len(generation.ids) - 1))
+        return self.drafter.propose(generation, min(MOST_GUESSES, generation.limit - len(generation.ids) - 1))
 
     def _logits(self, tokens: Tensor, positions: Tensor, parts: list[CacheRows]) -> Tensor:
         """Logits [B, T, rows of the embedding] after tokens [B, T] at positions [B, T]."""
@@ -386,27 +381,4 @@ class Engine:
             piece = generation.accept(token)
             if generation.followed:
                 rolled = None if probabilities is None else probabilities[row]
-                generation.add_step(self._step(generation, token, piece, own[row], rolled))
-
-    def _step(
-        self, generation: Generation, token: int, text: str, logits: Tensor, rolled: Tensor | None
-    ) -> Step:
-        """Describe a roll: the model's own logits, and the probabilities [V] that were rolled with."""
-        candidates = generation.request.candidates
-        if candidates is None:
-            return Step(token, text, None, None, [], [], generation.finish_reason)
-        greedy = rolled is None or generation.request.settings.temperature == 0
-        logprobs = logits.log_softmax(dim=-1)[: self._vocabulary]
-        likeliest = logprobs.topk(min(candidates, len(logprobs)))
-        ids = likeliest.indices.tolist()
-        if greedy or rolled is None:
-            die = [float(candidate == token) for candidate in ids]
-            probability = 1.0
-        else:
-            die = rolled[likeliest.indices].tolist()
-            probability = float(rolled[token])
-        top = list(zip(ids, likeliest.values.exp().tolist(), strict=True))
-        top_rolled = list(zip(ids, die, strict=True))
-        return Step(
-            token, text, float(logprobs[token]), probability, top, top_rolled, generation.finish_reason
-        )
+                generation.add_step(token, piece, own[row], rolled)

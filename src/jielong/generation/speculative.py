@@ -17,9 +17,11 @@ from torch import Tensor
 from jielong.core.errors import JielongError
 from jielong.generation.running import Generation
 from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
-from jielong.models import CacheRows, KVCache, Transformer, load_model
+from jielong.models import CacheRows, KVCache, Transformer, load_model, prepare_for_inference
 from jielong.tokenizer import Tokenizer
 
+MOST_GUESSES = 5
+"""Tokens that are guessed at a time."""
 # Chooses a token for each row from probabilities [B, V] and numbers in [0, 1), [B].
 Choose = Callable[[Tensor, Tensor], Tensor]
 # Slots of a drafter's first cache.
@@ -144,7 +146,8 @@ def load_drafter(folder: Path, tokenizer: Tokenizer, device: torch.device | str 
         raise JielongError(
             f"{folder} cannot draft: its tokens are not those of the model that it would draft for"
         )
-    return ModelDrafter(load_model(folder, device=device), tokenizer.vocab_size)
+    model = prepare_for_inference(load_model(folder, device=device))
+    return ModelDrafter(model, tokenizer.vocab_size)
 
 
 def rest_after_rejection(probabilities: Tensor, guessed: Tensor) -> Tensor:
