@@ -26,16 +26,18 @@ from jielong.generation import (
     Request,
     SamplingSettings,
     Step,
-    load_drafter,
+    load_engine,
 )
 from jielong.generation.grammar import regex_grammar
 from jielong.generation.sampling import Dice, adjusted_probabilities, roll
 from jielong.generation.speculative import rest_after_rejection
-from jielong.models import Transformer, qwen3_config, save_model
+from jielong.models import WEIGHTS, Transformer, qwen3_config, save_model
 from jielong.tokenizer import train_tokenizer
 
 GREEDY = SamplingSettings(temperature=0, max_tokens=30)
 SAMPLED = SamplingSettings(temperature=0.9, top_p=0.9, max_tokens=30, seed=3)
+# Nats between two tokens of which rounding may choose one.
+NEARLY = {"float32": 1e-4, "bfloat16": 0.1, "int8": 0.1, "int4": 0.1}
 
 
 class Wild:
@@ -251,16 +253,54 @@ def test_lookup_goes_on_as_the_last_time(engine: Engine, tokens: list[int], coun
     assert PromptLookup().propose(generation, count).tokens == expected
 
 
-def test_a_draft_model_needs_the_same_tokens(engine: Engine, tmp_path: Path) -> None:
-    for name, size in [("same", 330), ("other", 320)]:
-        tokenizer = engine.tokenizer if name == "same" else train_tokenizer(["玉山 Yushan"] * 4, size)
-        config = qwen3_config(32, 1, tokenizer.vocab_size, 64)
-        save_model(Transformer(config), tmp_path / name, eos_id=2, bos_id=0, pad_id=0)
-        tokenizer.save(tmp_path / name)
-    drafter = load_drafter(tmp_path / "same", engine.tokenizer)
-    prompt = texts(engine)[1]
-    assert what_comes(assisted(engine, drafter).stream(prompt, GREEDY)) == what_comes(
-        engine.stream(prompt, GREEDY)
+@pytest.fixture(scope="module")
+def smaller(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with the same tokens."""
+    path = tmp_path_factory.mktemp("smaller")
+    config = replace(qwen3_config(32, 1, engine.tokenizer.vocab_size, 64), initializer_range=0.15)
+    save_model(Transformer(config, seed=7), path, eos_id=2, bos_id=0, pad_id=0)
+    engine.tokenizer.save(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_every_kind_of_weights_can_be_guessed_for(folder: Path, smaller: Path, kind: str) -> None:
+    """Where rounding parts two greedy answers, the tokens at that place are next to equally likely."""
+    plain = load_engine(folder, kind)
+    prompts = texts(plain)
+    expected = plain.generate(prompts, GREEDY)
+    for drafting in ("lookup", smaller, folder):
+        helped = load_engine(folder, kind, drafting=drafting)
+        same = 0
+        for prompt, completion in zip(prompts, expected, strict=True):
+            ids = [step.token for step in helped.stream(prompt, GREEDY)]
+            parts = next((i for i, (a, b) in enumerate(zip(ids, completion.ids)) if a != b), None)
+            if parts is None:
+                same += ids == completion.ids
+                continue
+            before = [*prompt, *ids[:parts]]
+            mine, other = plain.score([before] * 2, [[ids[parts]], [completion.ids[parts]]])
+            assert abs(mine - other) < NEARLY[kind]
+        assert same >= (len(prompts) if kind == "float32" else 3)
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_compiled_passes_check_guesses(folder: Path, smaller: Path, kind: str) -> None:
+    helped = load_engine(folder, kind, [1], smaller)
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    plain = load_engine(folder, kind)
+    prompts = texts(plain)
+    settings = GREEDY if kind == "float32" else GREEDY.model_copy(update={"max_tokens": 8})
+    for prompt, expected in zip(prompts, plain.generate(prompts, settings), strict=True):
+        print(kind, what_comes(helped.stream(prompt, settings)) == expected)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
+
+
+def test_a_draft_model_needs_the_same_tokens(folder: Path, tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(["玉山 Yushan"] * 4, 320)
+    save_model(
+        Transformer(qwen3_config(32, 1, tokenizer.vocab_size, 64)), tmp_path, eos_id=2, bos_id=0, pad_id=0
     )
-    with pytest.raises(JielongError, match=r"other cannot draft: its tokens are not those"):
-        load_drafter(tmp_path / "other", engine.tokenizer)
+    tokenizer.save(tmp_path)
+    with pytest.raises(JielongError, match=r"cannot draft: its tokens are not those"):
+        load_engine(folder, drafting=tmp_path)

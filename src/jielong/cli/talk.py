@@ -2,18 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from cyclopts import Parameter
-
-from jielong.cli.manners import Json, Model, printable
+from jielong.cli.manners import Draft, Json, Lookup, Model, drafting_of, printable
 from jielong.core.errors import UsageError
 from jielong.core.files import find_model, read_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from jielong.generation import Drafter, Engine, Grammar
+    from jielong.generation import Engine, Grammar
 
 
 def chat(
@@ -24,8 +20,8 @@ def chat(
     top_p: float | None = None,
     max_tokens: int | None = None,
     seed: int | None = None,
-    draft: Path | None = None,
-    lookup: Annotated[bool, Parameter(negative=())] = False,
+    draft: Draft = None,
+    lookup: Lookup = False,
     lang: Literal["zh", "en"] | None = None,
 ) -> None:
     """Talk with a model. /help inside the chat lists what it can do.
@@ -37,14 +33,12 @@ def chat(
         top_p: sample from the likeliest tokens that together have this probability.
         max_tokens: longest answer.
         seed: seed of the die.
-        draft: a smaller model with the same tokens, which guesses ahead; the answers stay the larger one's.
-        lookup: guess ahead that passages of the conversation come again.
         lang: language of the interface; by default your locale's.
     """
     from jielong.cli.chat_session import run_chat
 
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
-    drafting = _drafting(draft, lookup)
+    drafting = drafting_of(draft, lookup)
     run_chat(find_model(model), _given(given), system=system, lang=lang, drafting=drafting)
 
 
@@ -61,8 +55,8 @@ def complete(
     seed: int | None = None,
     json_schema: Path | None = None,
     regex: str | None = None,
-    draft: Path | None = None,
-    lookup: Annotated[bool, Parameter(negative=())] = False,
+    draft: Draft = None,
+    lookup: Lookup = False,
     json: Json = False,
 ) -> None:
     """Let a model continue a text, token by token.
@@ -79,8 +73,6 @@ def complete(
         seed: seed of the die.
         json_schema: file with a JSON schema that the continuation has to fit.
         regex: regular expression that the whole continuation has to match.
-        draft: a smaller model with the same tokens, which guesses ahead; the text stays the larger one's.
-        lookup: guess ahead that passages of the text come again.
         json: print the continuation as JSON.
     """
     from jielong.generation import SamplingSettings, load_engine
@@ -92,10 +84,9 @@ def complete(
         "repetition_penalty": repetition_penalty, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
     settings = SamplingSettings.parse({**SamplingSettings.from_folder(folder).model_dump(), **_given(given)})
-    drafting = _drafting(draft, lookup)
+    drafting = drafting_of(draft, lookup)
     beginning = sys.stdin.read() if text == "-" else text
-    engine = load_engine(folder)
-    engine.drafter = drafting(engine)
+    engine = load_engine(folder, drafting=drafting)
     grammar = _grammar(engine, json_schema, regex)
     pieces = []
     for step in stream(engine, beginning, settings, grammar):
@@ -103,18 +94,6 @@ def complete(
         if not json:
             print((beginning if len(pieces) == 1 else "") + printable(step.text), end="", flush=True)
     print(to_json({"prompt": beginning, "text": "".join(pieces), "tokens": len(pieces)}) if json else "")
-
-
-def _drafting(draft: Path | None, lookup: bool) -> "Callable[[Engine], Drafter | None]":
-    """Who guesses ahead for an engine."""
-    from jielong.generation import PromptLookup, load_drafter
-
-    if draft is not None and lookup:
-        raise UsageError("--draft and --lookup both say who guesses ahead; give one of them")
-    if draft is not None:
-        folder = find_model(draft)
-        return lambda engine: load_drafter(folder, engine.tokenizer)
-    return lambda _: PromptLookup() if lookup else None
 
 
 def _grammar(engine: "Engine", json_schema: Path | None, regex: str | None) -> "Grammar | None":

@@ -15,7 +15,7 @@ from jielong.generation.request import (
 )
 from jielong.generation.running import Generation
 from jielong.generation.settings import SamplingSettings
-from jielong.generation.speculative import Draft, Drafter, ModelDrafter, PromptLookup, load_drafter
+from jielong.generation.speculative import Draft, Drafter, ModelDrafter, PromptLookup
 from jielong.generation.stopping import StopStrings, TextStream
 from jielong.generation.thread import EngineThread, Ticket
 
@@ -42,6 +42,5 @@ __all__ = [
     "Ticket",
     "TokenScore",
     "complete",
-    "load_drafter",
     "load_engine",
 ]

@@ -6,17 +6,18 @@ import torch
 from torch import Tensor
 
 from jielong.core.errors import JielongError
-from jielong.generation.compiled import CompiledStep
+from jielong.generation.decoding import Decoder
 from jielong.generation.prefill import Prefill, WaitingPrompt, next_group, queued
 from jielong.generation.prefix_cache import PrefixCache
 from jielong.generation.request import Completion, Grammar, Request, Step, TokenScore
 from jielong.generation.rows import Rows
 from jielong.generation.running import Generation
-from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
+from jielong.generation.sampling import Dice
 from jielong.generation.scoring import mean_hidden, score_continuations, token_logprobs
 from jielong.generation.settings import SamplingSettings
-from jielong.generation.speculative import MOST_GUESSES, Choose, Draft, Drafter
-from jielong.models import CacheRows, Transformer
+from jielong.generation.speculative import Drafter
+from jielong.models import Transformer
+from jielong.models.precision import cache_dtype
 from jielong.tokenizer import Tokenizer
 
 # Most answers that decode together. More rows make a step dearer but a token cheaper, up to about this many
@@ -62,20 +63,16 @@ class Engine:
         self.tokenizer = tokenizer
         self.end_ids = frozenset([tokenizer.eos_id, *end_ids])
         self.defaults = defaults or SamplingSettings()
-        self.drafter = drafter
         # Embeddings may have more rows than the tokenizer has tokens; the spare ones mean nothing.
         self._vocabulary = min(model.config.vocab_size, tokenizer.vocab_size)
         weight = next(model.parameters())
         self._device = weight.device
-        # On a CPU attention in float32 is faster than in bfloat16, and better.
-        on_cpu = weight.device.type == "cpu"
-        self._cache_dtype = torch.promote_types(weight.dtype, torch.float32) if on_cpu else weight.dtype
+        self._cache_dtype = cache_dtype(weight)
         self._waiting: list[WaitingPrompt] = []
         self._prefill: Prefill | None = None
         self._rows = Rows(model.config, self._cache_dtype, self._device)
-        self._compiled: dict[int, CompiledStep] = {}
+        self._decoder = Decoder(model, self._rows, self._vocabulary, drafter)
         self._prefixes = PrefixCache(prefix_bytes)
-        self._dice = (-1, Dice.of([]))
 
     @property
     def context_length(self) -> int:
@@ -195,7 +192,7 @@ class Engine:
         self._drop_cancelled()
         self._compute_prompts()
         # What came just now with the prompts is not a step old, but waiting for the next would gain nothing.
-        self._decode()
+        self._keep_ended(self._decoder.advance())
         return bool(self._waiting or self._prefill or len(self._rows))
 
     def clear(self) -> None:
@@ -204,9 +201,7 @@ class Engine:
         for generation in [*self._rows, *(one for prompt in prompts for one in prompt.generations)]:
             generation.end_cancelled()
         self._waiting, self._prefill = [], None
-        sizes = self._rows.sizes
-        self._rows = Rows(self.model.config, self._cache_dtype, self._device)
-        self._rows.sizes = sizes
+        self._rows.clear()
 
     @torch.inference_mode()
     def compile(self, rows: Collection[int] = (1, 8, 32)) -> None:
@@ -215,8 +210,7 @@ class Engine:
         Takes 10 to 20 s each the first time; torch keeps the result on disk. The weights must not change
         afterwards. A batch of more rows than any of these runs uncompiled.
         """
-        self._compiled = {size: CompiledStep(self.model, size, self._cache_dtype) for size in sorted(rows)}
-        self._rows.sizes = tuple(self._compiled)
+        self._decoder.compile(rows)
 
     def score(self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[float]:
         """Log-probability (nats) of each continuation after its prompt, at temperature 1 and without filters.
@@ -300,7 +294,7 @@ class Engine:
         generations = [generation for _, generation in owners]
         rows = torch.tensor([row for row, _ in owners], device=logits.device)
         dice = Dice.of([generation.request.settings for generation in generations], self._device)
-        self._roll(logits[rows], generations, dice)
+        self._decoder.roll(logits[rows], generations, dice)
         for row, generation in owners:
             if generation.finish_reason is None:
                 self._rows.add(generation, prefill.cache, row)
@@ -315,70 +309,10 @@ class Engine:
         longest = max(len(one.request.prompt) + one.limit for one in self._rows)
         return min(_ROWS, max(1, _CACHE_BYTES // (slot_bytes * longest))) - len(self._rows)
 
-    def _decode(self) -> None:
-        """One more token for every answer that has one already; several for one that is guessed right."""
-        if not len(self._rows):
-            return
-        draft = self._draft()
-        ahead = len(draft.tokens)
-        parts = self._rows.parts(ahead)
-        generations = list(self._rows)
-        tokens = torch.tensor([[one.ids[-1], *draft.tokens] for one in generations], device=self._device)
-        positions = torch.tensor([[one.position] for one in generations], device=self._device)
-        logits = self._logits(tokens, positions + torch.arange(ahead + 1, device=self._device), parts)
-        if self._dice[0] != self._rows.version:
-            settings = [generation.request.settings for generation in generations]
-            self._dice = (self._rows.version, Dice.of(settings, self._device))
-        one = generations[0]
-        for place in range(ahead + 1):
-            self._roll(logits[:, place], generations, self._dice[1], draft.choice_at(place, one.number))
-            if place == ahead or one.finish_reason is not None or one.ids[-1] != draft.tokens[place]:
-                break
-        ended = [generation for generation in generations if generation.finish_reason is not None]
+    def _keep_ended(self, ended: list[Generation]) -> None:
+        """Free the places of answers that have ended; what was computed for them stays for prompts to come."""
         for generation in ended:
             if generation.followed:
                 # The next turn of a conversation begins with this one.
                 self._prefixes.keep(generation.tokens[:-1], *self._rows.row_of(generation))
         self._rows.drop(ended)
-
-    def _draft(self) -> Draft:
-        """Guesses for an answer that is alone; with several, a pass is busy enough without."""
-        if self.drafter is None or len(self._rows) > 1:
-            return Draft([])
-        generation = next(iter(self._rows))
-        return self.drafter.propose(generation, min(MOST_GUESSES, generation.limit - len(generation.ids) - 1))
-
-    def _logits(self, tokens: Tensor, positions: Tensor, parts: list[CacheRows]) -> Tensor:
-        """Logits [B, T, rows of the embedding] after tokens [B, T] at positions [B, T]."""
-        if tokens.shape[1] > 1 or not all(part.cache.batch in self._compiled for part in parts):
-            return self.model.head(self.model(tokens, positions, cache=parts))
-        logits, start = [], 0
-        for part in parts:
-            rows = slice(start, start + part.rows)
-            logits.append(self._compiled[part.cache.batch](tokens[rows], positions[rows], part))
-            start += part.rows
-        return torch.cat(logits)[:, None]
-
-    def _roll(self, logits: Tensor, generations: list[Generation], dice: Dice, choose: Choose = roll) -> None:
-        """Give each answer its next token, from logits [B, rows of the embedding]."""
-        own = logits.float()
-        logits = own[:, : self._vocabulary]
-        edited = [row for row, generation in enumerate(generations) if generation.edits]
-        if edited:
-            logits = logits.clone()
-            for row in edited:
-                logits[row] = generations[row].edited(logits[row])
-        probabilities = None
-        if dice.temperature is None:
-            chosen = likeliest_tokens(logits)
-        else:
-            probabilities = adjusted_probabilities(logits, dice)
-            numbers = [generation.number() for generation in generations]
-            chosen = choose(probabilities, torch.tensor(numbers, dtype=torch.float64, device=logits.device))
-            if dice.greedy is not None:
-                chosen = torch.where(dice.greedy, likeliest_tokens(logits), chosen)
-        for row, (generation, token) in enumerate(zip(generations, chosen.tolist(), strict=True)):
-            piece = generation.accept(token)
-            if generation.followed:
-                rolled = None if probabilities is None else probabilities[row]
-                generation.add_step(token, piece, own[row], rolled)

@@ -50,6 +50,11 @@ class Rows:
                 if generation in pool.rows:
                     self._remove(capacity, pool.rows.index(generation))
 
+    def clear(self) -> None:
+        """Let all answers go, with their caches."""
+        self._pools = {}
+        self.version += 1
+
     def parts(self, ahead: int = 0) -> list[CacheRows]:
         """The caches as the next pass uses them; rows that have outgrown theirs get a longer one first.
 

@@ -8,17 +8,16 @@ the guesses: the answer's distribution is exactly that of rolling token by token
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from jielong.core.errors import JielongError
+from jielong.generation.compiled import CompiledStep
 from jielong.generation.running import Generation
 from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
-from jielong.models import CacheRows, KVCache, Transformer, load_model, prepare_for_inference
-from jielong.tokenizer import Tokenizer
+from jielong.models import CacheRows, KVCache, Transformer
+from jielong.models.precision import cache_dtype
 
 MOST_GUESSES = 5
 """Tokens that are guessed at a time."""
@@ -98,16 +97,23 @@ class ModelDrafter:
     def __init__(self, model: Transformer, vocabulary: int) -> None:
         weight = next(model.parameters())
         self._model, self._vocabulary, self._device = model, vocabulary, weight.device
-        self._dtype = torch.float32 if weight.device.type == "cpu" else weight.dtype
+        self._dtype = cache_dtype(weight)
         self._cache = KVCache.allocate(model.config, 1, 0, self._dtype, weight.device)
         self._known: list[int] = []
         """Tokens whose keys and values stand in the cache."""
+        self._step: CompiledStep | None = None
+
+    @torch.inference_mode()
+    def compile(self) -> None:
+        """Compile the model's step; its weights must not change afterwards."""
+        self._step = CompiledStep(self._model, 1, self._dtype)
 
     def propose(self, generation: Generation, count: int) -> Draft:
         """Roll the small model's die, with the answer's own temperature and filters."""
         tokens = generation.tokens
         count = min(count, self._model.config.max_position_embeddings - len(tokens))
         dice = Dice.of([generation.request.settings], self._device)
+        del self._known[_common_length(self._known, tokens[:-1]) :]
         start = len(tokens)
         rolled = []
         for _ in range(count):
@@ -121,33 +127,35 @@ class ModelDrafter:
         return Draft(tokens[start:], torch.cat(rolled) if rolled else None)
 
     def _logits(self, tokens: list[int]) -> Tensor:
-        """Logits [1, V] after these tokens."""
-        known = _common_length(self._known, tokens[:-1])
-        if len(tokens) > self._cache.length:
-            room = min(max(_SMALLEST, 2 * len(tokens)), self._model.config.max_position_embeddings)
+        """Logits [1, V] after these tokens, which begin with those that are known."""
+        self._make_room(len(tokens))
+        new = len(tokens) - len(self._known)
+        # Two are new when all guesses were right: the last of them, and the token that came after it.
+        size = 1 if self._step is not None and new <= 2 else new
+        while len(self._known) < len(tokens):
+            logits = self._pass(tokens[len(self._known) :][:size])
+        return logits[:, : self._vocabulary]
+
+    def _pass(self, tokens: list[int]) -> Tensor:
+        """Compute the tokens after those that are known; logits [1, V] after the last."""
+        start = len(self._known)
+        end = start + len(tokens)
+        new = torch.tensor([tokens], device=self._device)
+        positions = torch.arange(start, end, device=self._device)[None]
+        if self._step is not None and len(tokens) == 1:
+            logits = self._step(new, positions, CacheRows(self._cache, 0, 1, end))[:, 0]
+        else:
+            rows = CacheRows(self._cache, 0, 1, end, aligned=len(tokens) == 1)
+            logits = self._model.head(self._model(new, positions, cache=[rows])[:, -1])
+        self._known += tokens
+        return logits
+
+    def _make_room(self, length: int) -> None:
+        if length > self._cache.length:
+            room = min(max(_SMALLEST, 2 * length), self._model.config.max_position_embeddings)
             longer = KVCache.allocate(self._model.config, 1, room, self._dtype, self._device)
-            longer.copy_row(0, self._cache, 0, known)
+            longer.copy_row(0, self._cache, 0, len(self._known))
             self._cache = longer
-        self._known = list(tokens)
-        new = torch.tensor([tokens[known:]], device=self._device)
-        positions = torch.arange(known, len(tokens), device=self._device)[None]
-        rows = CacheRows(self._cache, 0, 1, len(tokens), aligned=new.shape[1] == 1)
-        hidden = self._model(new, positions, cache=[rows])
-        return self._model.head(hidden[:, -1])[:, : self._vocabulary]
-
-
-def load_drafter(folder: Path, tokenizer: Tokenizer, device: torch.device | str = "cpu") -> ModelDrafter:
-    """Load a model folder to draft for a model with this tokenizer, on this device.
-
-    Raises:
-        JielongError: if it cannot be read, or its tokens are others.
-    """
-    if _spelling(Tokenizer.load(folder)) != _spelling(tokenizer):
-        raise JielongError(
-            f"{folder} cannot draft: its tokens are not those of the model that it would draft for"
-        )
-    model = prepare_for_inference(load_model(folder, device=device))
-    return ModelDrafter(model, tokenizer.vocab_size)
 
 
 def rest_after_rejection(probabilities: Tensor, guessed: Tensor) -> Tensor:
@@ -184,7 +192,3 @@ def _common_length(some: Sequence[int], others: Sequence[int]) -> int:
     """How many first tokens are the same."""
     pairs = enumerate(zip(some, others, strict=False))
     return next((place for place, (one, other) in pairs if one != other), min(len(some), len(others)))
-
-
-def _spelling(tokenizer: Tokenizer) -> list[bytes]:
-    return [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
