@@ -11,7 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from jielong.core.errors import JielongError
-from jielong.generation import Engine, EngineThread, Request, SamplingSettings, Step
+from jielong.generation import Drafter, Engine, EngineThread, PromptLookup, Request, SamplingSettings, Step
 from jielong.generation import engine as engine_module
 from jielong.generation.prefix_cache import BLOCK, PrefixCache
 from jielong.models import KVCache, load_model, qwen3_config
@@ -61,13 +61,17 @@ def exact(folder: Path) -> Engine:
 
 
 @examples(max_examples=25, deadline=None)
-@given(wanted=st.lists(requests, min_size=1, max_size=8), seed=st.integers(0, 2**20))
+@given(
+    wanted=st.lists(requests, min_size=1, max_size=8),
+    seed=st.integers(0, 2**20),
+    drafter=st.sampled_from([None, PromptLookup()]),
+)
 def test_an_answer_does_not_depend_on_who_comes_and_goes(
-    exact: Engine, wanted: list[dict], seed: int
+    exact: Engine, wanted: list[dict], seed: int, drafter: Drafter | None
 ) -> None:
     """Any mixture of settings, joining at any step, some of them cancelled: all as if each were alone."""
     engine = exact
-    busy = Engine(engine.model, engine.tokenizer, end_ids=engine.end_ids)
+    busy = Engine(engine.model, engine.tokenizer, end_ids=engine.end_ids, drafter=drafter)
     common = prompt_of(engine, 64, seed)
     plans = []
     for number, one in enumerate(wanted):

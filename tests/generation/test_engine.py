@@ -236,6 +236,15 @@ def test_a_given_text_streams_back_exactly(engine: Engine, text: str) -> None:
     assert stream.flush() == ""
 
 
+def test_after_an_error_new_answers_roll_with_their_own_settings(engine: Engine) -> None:
+    other = Engine(engine.model, engine.tokenizer)
+    other.add(Request([20, 21], SAMPLED.model_copy(update={"temperature": 5.0, "top_p": 1.0})))
+    other.step()
+    other.step()
+    other.clear()
+    assert other.generate([[20, 21]], GREEDY) == engine.generate([[20, 21]], GREEDY)
+
+
 def test_complete_begins_a_document(engine: Engine) -> None:
     prompt = [engine.tokenizer.bos_id, *engine.tokenizer.encode("台灣")]
     tokens = [step.token for step in complete(engine, "台灣", SAMPLED)]

@@ -24,14 +24,7 @@ Weights = Annotated[
         "little; auto takes the fastest here of the first three."
     ),
 ]
-
-Draft = Annotated[
-    Path | None,
-    Parameter(help="A smaller model with the same tokens, which guesses ahead; answers stay the larger one's."),
-]
-Lookup = Annotated[
-    bool, Parameter(negative=(), help="Guess ahead that passages of the prompt or the answer come again.")
-]
+Lookup = Annotated[bool, Parameter(negative=())]
 
 
 def drafting_of(draft: Path | None, lookup: bool) -> Path | Literal["lookup"] | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from jielong.cli.manners import Draft, Json, Lookup, Overrides, drafting_of
+from jielong.cli.manners import Json, Lookup, Overrides, drafting_of
 from jielong.core.errors import UsageError
 from jielong.core.files import find_model, to_json
 from jielong.core.language import interface_language
@@ -21,7 +21,7 @@ def serve(
     cors: tuple[str, ...] = (),
     weights: Literal["float32", "bfloat16", "int8", "int4", "auto"] = "float32",
     compile: bool = False,  # noqa: A002 - the option is called so
-    draft: Draft = None,
+    draft: Path | None = None,
     lookup: Lookup = False,
     overrides: Overrides = (),
     json: Json = False,
@@ -39,6 +39,9 @@ def serve(
         weights: how the weights are kept; fewer bits are quicker and less exact.
         compile: compile the step for 1, 8 and 32 answers at once before serving; takes a minute the first
             time, and one answer then comes several times as fast.
+        draft: a smaller model with the same tokens, which guesses ahead for an answer that is alone; the
+            answers stay the larger one's.
+        lookup: guess ahead that passages of the prompt and the answer come again.
         overrides: limits, such as request_seconds=60.
         json: print the address as one JSON object when requests can come.
     """

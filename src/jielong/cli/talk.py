@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from jielong.cli.manners import Draft, Json, Lookup, Model, drafting_of, printable
+from jielong.cli.manners import Json, Lookup, Model, drafting_of, printable
 from jielong.core.errors import UsageError
 from jielong.core.files import find_model, read_json, to_json
 
@@ -20,7 +20,7 @@ def chat(
     top_p: float | None = None,
     max_tokens: int | None = None,
     seed: int | None = None,
-    draft: Draft = None,
+    draft: Path | None = None,
     lookup: Lookup = False,
     lang: Literal["zh", "en"] | None = None,
 ) -> None:
@@ -33,6 +33,8 @@ def chat(
         top_p: sample from the likeliest tokens that together have this probability.
         max_tokens: longest answer.
         seed: seed of the die.
+        draft: a smaller model with the same tokens, which guesses ahead; the answers stay the larger one's.
+        lookup: guess ahead that passages of the conversation come again.
         lang: language of the interface; by default your locale's.
     """
     from jielong.cli.chat_session import run_chat
@@ -55,7 +57,7 @@ def complete(
     seed: int | None = None,
     json_schema: Path | None = None,
     regex: str | None = None,
-    draft: Draft = None,
+    draft: Path | None = None,
     lookup: Lookup = False,
     json: Json = False,
 ) -> None:
@@ -73,6 +75,8 @@ def complete(
         seed: seed of the die.
         json_schema: file with a JSON schema that the continuation has to fit.
         regex: regular expression that the whole continuation has to match.
+        draft: a smaller model with the same tokens, which guesses ahead; the text stays the larger one's.
+        lookup: guess ahead that passages of the text come again.
         json: print the continuation as JSON.
     """
     from jielong.generation import SamplingSettings, load_engine

@@ -24,7 +24,9 @@ class Decoder:
         drafter: guesses ahead for an answer that decodes alone.
     """
 
-    def __init__(self, model: Transformer, rows: Rows, vocabulary: int, drafter: Drafter | None = None) -> None:
+    def __init__(
+        self, model: Transformer, rows: Rows, vocabulary: int, drafter: Drafter | None = None
+    ) -> None:
         self._model, self._rows, self._vocabulary, self._drafter = model, rows, vocabulary, drafter
         self._device = next(model.parameters()).device
         # By rows of the cache, and tokens of a row besides its newest one.

@@ -310,7 +310,7 @@ class Engine:
         return min(_ROWS, max(1, _CACHE_BYTES // (slot_bytes * longest))) - len(self._rows)
 
     def _keep_ended(self, ended: list[Generation]) -> None:
-        """Free the places of answers that have ended; what was computed for them stays for prompts to come."""
+        """Free the places of answers that have ended; prompts to come may begin with what they computed."""
         for generation in ended:
             if generation.followed:
                 # The next turn of a conversation begins with this one.
