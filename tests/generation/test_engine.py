@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from jielong.core.errors import JielongError
 from jielong.core.files import to_json
-from jielong.generation import Engine, SamplingSettings, TextStream, complete, load_engine
+from jielong.generation import Engine, Request, SamplingSettings, TextStream, complete, load_engine
 from jielong.generation.sampling import Dice, adjusted_probabilities
 
 GREEDY = SamplingSettings(temperature=0, max_tokens=40)
