@@ -40,7 +40,9 @@ def test_compiled_answers_are_the_same(compiled: Engine, engine: Engine) -> None
 def test_compiled_answers_to_one_prompt_are_the_same(compiled: Engine, engine: Engine) -> None:
     """Prompts of two lengths, whose keys and values are shared."""
     wanted = [
-        Request(prompt_of(engine, length, length), SAMPLED, stream) for length in (70, 64) for stream in range(6)
+        Request(prompt_of(engine, length, length), SAMPLED, stream)
+        for length in (70, 64)
+        for stream in range(6)
     ]
     expected = engine.run(wanted)
     compiles = torch._dynamo.utils.counters["stats"]["unique_graphs"]

@@ -11,7 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from jielong.core.errors import JielongError
-from jielong.generation import Engine, EngineThread, Request, SamplingSettings, Step
+from jielong.generation import Drafter, Engine, EngineThread, PromptLookup, Request, SamplingSettings, Step
 from jielong.generation import engine as engine_module
 from jielong.generation import rows as rows_module
 from jielong.generation.prefix_cache import BLOCK, PrefixCache
@@ -66,10 +66,11 @@ def exact(folder: Path) -> Engine:
 @given(
     wanted=st.lists(requests, min_size=1, max_size=8),
     seed=st.integers(0, 2**20),
+    drafter=st.sampled_from([None, PromptLookup()]),
     smallest=st.sampled_from([2, 128]),
 )
 def test_an_answer_does_not_depend_on_who_comes_and_goes(
-    exact: Engine, wanted: list[dict], seed: int, smallest: int
+    exact: Engine, wanted: list[dict], seed: int, drafter: Drafter | None, smallest: int
 ) -> None:
     """Any mixture of settings, joining at any step, some of them cancelled: all as if each were alone.
 
@@ -77,11 +78,11 @@ def test_an_answer_does_not_depend_on_who_comes_and_goes(
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows_module, "_SMALLEST", smallest)
-        check_independence(exact, wanted, seed)
+        check_independence(exact, wanted, seed, drafter)
 
 
-def check_independence(engine: Engine, wanted: list[dict], seed: int) -> None:
-    busy = Engine(engine.model, engine.tokenizer, end_ids=engine.end_ids)
+def check_independence(engine: Engine, wanted: list[dict], seed: int, drafter: Drafter | None) -> None:
+    busy = Engine(engine.model, engine.tokenizer, end_ids=engine.end_ids, drafter=drafter)
     common = prompt_of(engine, 64, seed)
     plans = []
     for number, one in enumerate(wanted):

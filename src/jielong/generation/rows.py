@@ -48,11 +48,11 @@ class Rows:
         shares = len(generations) >= FEWEST_SHARING and length >= _SHORTEST_SHARED
         if not shares or self._config.sliding_window is not None:
             for generation in generations:
-                self._place(generation, source, source_row, length)
+                self._place(generation, (source, source_row, length))
             return
         shared = source.row(source_row, length)
         for generation in generations:
-            self._place(generation, shared, 0, 0, shared)
+            self._place(generation, (shared, 0, 0), shared)
 
     def drop(self, ended: Iterator[Generation] | list[Generation]) -> None:
         """Let answers go; each one's place is free at once."""
@@ -61,15 +61,24 @@ class Rows:
                 if generation in pool.rows:
                     self._remove(key, pool.rows.index(generation))
 
-    def parts(self) -> list[CacheRows]:
-        """The caches as the next pass uses them; rows that have outgrown theirs get a longer one first."""
+    def clear(self) -> None:
+        """Let all answers go, with their caches."""
+        self._pools = {}
+        self.version += 1
+
+    def parts(self, ahead: int = 0) -> list[CacheRows]:
+        """The caches as the next pass uses them; rows that have outgrown theirs get a longer one first.
+
+        Args:
+            ahead: tokens that the pass computes after each row's newest one.
+        """
         for key, pool in list(self._pools.items()):
             for row in reversed(range(len(pool.rows))):
                 slots = pool.slots(row)
-                if slots >= pool.cache.length:
-                    self._place(pool.rows[row], pool.cache, row, slots, pool.shared)
+                if slots + ahead >= pool.cache.length:
+                    self._place(pool.rows[row], (pool.cache, row, slots), pool.shared, ahead)
                     self._remove(key, row)
-        return [pool.part() for pool in self._pools.values()]
+        return [pool.part(ahead) for pool in self._pools.values()]
 
     def row_of(self, generation: Generation) -> tuple[KVCache, int]:
         """Where an answer's keys and values stand."""
@@ -84,13 +93,19 @@ class Rows:
     def _place(
         self,
         generation: Generation,
-        source: KVCache,
-        source_row: int,
-        slots: int,
+        own: tuple[KVCache, int, int],
         shared: KVCache | None = None,
+        ahead: int = 0,
     ) -> None:
-        """Let an answer's own slots, so many, stand in a cache that has one more."""
-        capacity = self._capacity(slots + 1)
+        """Give an answer a row with a slot for its newest token, and so many ahead.
+
+        Args:
+            generation: the answer.
+            own: where the keys and values of its other tokens stand: a cache, a row and how many.
+            shared: what stands before them.
+            ahead: further slots.
+        """
+        capacity = self._capacity(own[2] + 1 + ahead)
         fewest = 1 if shared is None else FEWEST_SHARING
         pool = self._pools.get((id(shared), capacity))
         if pool is None:
@@ -98,7 +113,7 @@ class Rows:
             pool = self._pools[id(shared), capacity] = _Pool(cache, shared)
         if len(pool.rows) == pool.cache.batch:
             pool.widen(self._config, self._size(len(pool.rows) + 1))
-        pool.append(generation, source, source_row, slots)
+        pool.append(generation, *own)
         self.version += 1
 
     def _remove(self, key: tuple[int, int], row: int) -> None:
@@ -155,10 +170,9 @@ class _Pool:
             self.cache.copy_row(row, self.cache, len(self.rows), slots)
             self.rows[row] = last
 
-    def part(self) -> CacheRows:
-        filled = [self.slots(row) for row in range(len(self.rows))]
-        longest = max(filled) + 1
-        if min(filled) + 1 == longest:
-            return CacheRows(self.cache, 0, len(filled), longest, True, self.shared)
-        attended = min(-(-longest // _ATTENDED) * _ATTENDED, self.cache.length)
-        return CacheRows(self.cache, 0, len(filled), attended, False, self.shared)
+    def part(self, ahead: int) -> CacheRows:
+        needed = [self.slots(row) + 1 + ahead for row in range(len(self.rows))]
+        longest = max(needed)
+        aligned = not ahead and min(needed) == longest
+        attended = longest if aligned else min(-(-longest // _ATTENDED) * _ATTENDED, self.cache.length)
+        return CacheRows(self.cache, 0, len(needed), attended, aligned, self.shared)
