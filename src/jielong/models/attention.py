@@ -90,7 +90,7 @@ def attend_after(
     Returns:
         [B, T, H, Dh].
     """
-    batch, length, heads, width = query.shape
+    batch, length, _, width = query.shape
     first_keys, first_values = shared[0][0], shared[1][0]
     kv_heads, before = first_keys.shape[:2]
     grouped = (query * width**-0.5).view(batch, length, kv_heads, -1, width).transpose(1, 2)
