@@ -123,4 +123,4 @@ class Decoder:
             rows = slice(start, start + part.rows)
             logits.append(self._compiled[part.cache.batch, ahead](tokens[rows], positions[rows], part))
             start += part.rows
-        return torch.cat(logits)
+        return torch.cat(logits) if len(logits) > 1 else logits[0]
