@@ -37,6 +37,19 @@ def test_compiled_answers_are_the_same(compiled: Engine, engine: Engine) -> None
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiles
 
 
+def test_compiled_answers_to_one_prompt_are_the_same(compiled: Engine, engine: Engine) -> None:
+    """Prompts of two lengths, whose keys and values are shared."""
+    wanted = [
+        Request(prompt_of(engine, length, length), SAMPLED, stream)
+        for length in (70, 64)
+        for stream in range(6)
+    ]
+    expected = engine.run(wanted)
+    compiles = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert [one.ids for one in compiled.run(wanted)] == [one.ids for one in expected]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiles
+
+
 def test_two_compiled_models_are_not_mixed_up(compiled: Engine, engine: Engine) -> None:
     other = Engine(engine.model.__class__(engine.model.config, seed=9).eval(), engine.tokenizer)
     request = Request(prompt_of(engine, 10, 3), SAMPLED)

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from jielong.cli.manners import Json, Model, printable
+from jielong.cli.manners import Json, Lookup, Model, drafting_of, printable
 from jielong.core.errors import UsageError
 from jielong.core.files import find_model, read_json, to_json
 
@@ -20,6 +20,8 @@ def chat(
     top_p: float | None = None,
     max_tokens: int | None = None,
     seed: int | None = None,
+    draft: Path | None = None,
+    lookup: Lookup = False,
     lang: Literal["zh", "en"] | None = None,
 ) -> None:
     """Talk with a model. /help inside the chat lists what it can do.
@@ -31,12 +33,15 @@ def chat(
         top_p: sample from the likeliest tokens that together have this probability.
         max_tokens: longest answer.
         seed: seed of the die.
+        draft: a smaller model with the same tokens, which guesses ahead; the answers stay the larger one's.
+        lookup: guess ahead that passages of the conversation come again.
         lang: language of the interface; by default your locale's.
     """
     from jielong.cli.chat_session import run_chat
 
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
-    run_chat(find_model(model), _given(given), system=system, lang=lang)
+    drafting = drafting_of(draft, lookup)
+    run_chat(find_model(model), _given(given), system=system, lang=lang, drafting=drafting)
 
 
 def complete(
@@ -52,6 +57,8 @@ def complete(
     seed: int | None = None,
     json_schema: Path | None = None,
     regex: str | None = None,
+    draft: Path | None = None,
+    lookup: Lookup = False,
     json: Json = False,
 ) -> None:
     """Let a model continue a text, token by token.
@@ -68,6 +75,8 @@ def complete(
         seed: seed of the die.
         json_schema: file with a JSON schema that the continuation has to fit.
         regex: regular expression that the whole continuation has to match.
+        draft: a smaller model with the same tokens, which guesses ahead; the text stays the larger one's.
+        lookup: guess ahead that passages of the text come again.
         json: print the continuation as JSON.
     """
     from jielong.generation import SamplingSettings, load_engine
@@ -79,8 +88,9 @@ def complete(
         "repetition_penalty": repetition_penalty, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
     settings = SamplingSettings.parse({**SamplingSettings.from_folder(folder).model_dump(), **_given(given)})
+    drafting = drafting_of(draft, lookup)
     beginning = sys.stdin.read() if text == "-" else text
-    engine = load_engine(folder)
+    engine = load_engine(folder, drafting=drafting)
     grammar = _grammar(engine, json_schema, regex)
     pieces = []
     for step in stream(engine, beginning, settings, grammar):

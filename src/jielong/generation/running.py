@@ -44,6 +44,7 @@ class Generation:
         self.cancelled = False
         self._tokenizer = tokenizer
         self._end_ids = end_ids
+        self._vocabulary = vocabulary
         self.limit = limit
         settings = request.settings
         self._numbers = uniform_stream(settings.seed, request.stream) if settings.temperature > 0 else None
@@ -83,7 +84,13 @@ class Generation:
         self.cancelled = True
 
     def completion(self) -> Completion:
-        """The whole answer, once it has ended."""
+        """The whole answer, once it has ended.
+
+        Raises:
+            JielongError: if its grammar failed on the way.
+        """
+        if self.error is not None:
+            raise self.error
         assert self.finish_reason is not None  # noqa: S101 - asked of ended answers only
         if self._text is not None:
             return Completion(self.ids, "".join(self._pieces), self.finish_reason)
@@ -141,9 +148,32 @@ class Generation:
             self._pieces.append(piece)
         return piece
 
-    def add_step(self, step: Step) -> None:
-        """Keep a step for whoever follows."""
-        self._steps.append(step)
+    def add_step(self, token: int, text: str, logits: Tensor, rolled: Tensor | None) -> None:
+        """Keep a step for whoever follows.
+
+        Args:
+            token: what was rolled.
+            text: what can be shown of it.
+            logits: the model's own, [rows of the embedding].
+            rolled: probabilities [V] of the die; None where the likeliest token was taken.
+        """
+        candidates = self.request.candidates
+        if candidates is None:
+            self._steps.append(Step(token, text, None, None, [], [], self.finish_reason))
+            return
+        logprobs = logits.log_softmax(dim=-1)[: self._vocabulary]
+        likeliest = logprobs.topk(min(candidates, len(logprobs)))
+        ids = likeliest.indices.tolist()
+        if rolled is None or self.request.settings.temperature == 0:
+            die = [float(candidate == token) for candidate in ids]
+            probability = 1.0
+        else:
+            die = rolled[likeliest.indices].tolist()
+            probability = float(rolled[token])
+        top = list(zip(ids, likeliest.values.exp().tolist(), strict=True))
+        top_rolled = list(zip(ids, die, strict=True))
+        logprob = float(logprobs[token])
+        self._steps.append(Step(token, text, logprob, probability, top, top_rolled, self.finish_reason))
 
     def end_cancelled(self) -> None:
         """End here; a follower gets a last step without a token of its own (-1)."""

@@ -21,6 +21,8 @@ class StopStrings:
         """Take the next piece and return the text that can be shown now; nothing after a stop string."""
         if self.found:
             return ""
+        if not self._stops:
+            return piece
         text = self._held + piece
         end = min((text.find(stop) + len(stop) for stop in self._stops if stop in text), default=None)
         if end is not None:
