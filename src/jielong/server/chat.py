@@ -8,13 +8,13 @@ from typing import Any
 from fastapi import Response
 
 from jielong.generation import Request
+from jielong.lm.tool_calls import ToolCall
 from jielong.server.chat_task import AnswerReader, ChatTask, Part, requests_of
 from jielong.server.chat_types import ChatRequest, NamedTool
 from jielong.server.errors import JsonResponse
 from jielong.server.generations import Desk, Generations, unix_time
 from jielong.server.served_model import ServedModel
 from jielong.server.sse import DONE, Events, EventStream, event
-from jielong.server.tool_calls import ToolCall
 
 
 async def answer_chat(body: ChatRequest, model: ServedModel, desk: Desk) -> Response:
