@@ -53,6 +53,26 @@ def test_a_chat_is_answered_as_the_engine_answers_it(client, engine):
     assert answer.usage.completion_tokens == sum(len(one.ids) for one in expected)
 
 
+def test_usage_says_what_of_a_prompt_was_known(client):
+    def cached(text: str) -> list[tuple[int, int]]:
+        ask = [{"role": "user", "content": text}]
+        counts = [chat(client, messages=ask, max_tokens=1).usage]
+        *_, last = chat(client, messages=ask, n=2, stream=True, stream_options={"include_usage": True})
+        counts.append(last.usage)
+        counts.append(client.completions.create(model=MODEL, prompt=[text, "x" + text], max_tokens=1).usage)
+        pairs = [(one.prompt_tokens, one.prompt_tokens_details.cached_tokens) for one in counts]
+        said = client.responses.create(model=MODEL, input=text, max_output_tokens=1).usage
+        return [*pairs, (said.input_tokens, said.input_tokens_details.cached_tokens)]
+
+    first, again = cached("不曾有人問過的問題。" * 20), cached("不曾有人問過的問題。" * 20)
+    assert [tokens for tokens, _ in first] == [tokens for tokens, _ in again]
+    assert [known for _, known in first][::2] == [0, 0]
+    for tokens, known in (first[1], *again[:2], again[3]):
+        assert tokens - 32 <= known < tokens
+        assert known % 32 == 0
+    assert again[2][0] - 64 <= again[2][1] < again[2][0]  # of two prompts
+
+
 def test_a_stream_says_what_the_whole_answer_says(client):
     whole = chat(client, seed=3)
     chunks = list(chat(client, seed=3, stream=True, stream_options={"include_usage": True}))
