@@ -19,6 +19,7 @@ _OWN_LOOPS: dict[str, Any] = {
     "max_autotune": True,
     "max_autotune_gemm_backends": "CPP,ATEN",
     "max_autotune_report_choices_stats": False,
+    "autotune_num_choices_displayed": 0,  # no table on stderr
 }
 
 
