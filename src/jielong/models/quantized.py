@@ -99,7 +99,9 @@ class Int8Embedding(nn.Module):
 
     def __init__(self, codes: Tensor, scales: Tensor) -> None:
         super().__init__()
-        self.codes, self.scales = codes, scales
+        self.codes = codes
+        # A parameter, because a compiled step knows a network by those of its embedding.
+        self.scales = nn.Parameter(scales, requires_grad=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Look up tokens [B, T]; float32 [B, T, I]."""
@@ -181,8 +183,8 @@ def _packs_so(packed: Tensor, codes: Tensor, half: int) -> bool:
 
 def _rows(x: Tensor) -> Tensor:
     """Give x [..., I] as rows that a kernel can read: bfloat16 [R, I], contiguous, 32-byte aligned."""
-    rows = x.reshape(-1, x.shape[-1]).to(torch.bfloat16).contiguous()
-    return rows.clone() if rows.storage_offset() % 16 else rows
+    # Always a copy: a view could begin at an address that the kernels' loads do not allow.
+    return x.reshape(-1, x.shape[-1]).to(torch.bfloat16, copy=True, memory_format=torch.contiguous_format)
 
 
 def _finish(out: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
