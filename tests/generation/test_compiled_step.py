@@ -8,7 +8,6 @@ import torch
 from test_continuous_batching import prompt_of
 
 from jielong.generation import Engine, Request, SamplingSettings, load_engine
-from jielong.models import prepare_for_inference
 
 SAMPLED = SamplingSettings(temperature=1.3, top_p=0.9, max_tokens=30, seed=5)
 
@@ -46,22 +45,3 @@ def test_two_compiled_models_are_not_mixed_up(compiled: Engine, engine: Engine) 
     assert compiled.run([request])[0] == engine.run([request])[0]
     assert other.run([request])[0] == expected
     assert expected != engine.run([request])[0]
-
-
-def test_narrow_weights_are_not_those_of_another_network_of_the_same_shape(engine: Engine) -> None:
-    """The second is compiled when all that can be kept of the first has been."""
-    request = Request(prompt_of(engine, 10, 3), SAMPLED, candidates=1)
-    rolled = []
-    for seed in (8, 9):
-        model = engine.model.__class__(engine.model.config, seed=seed)
-        narrow = Engine(prepare_for_inference(model, "int8"), engine.tokenizer)
-        narrow.compile(rows=[2])
-        generation = narrow.add(request)
-        while narrow.step():
-            pass
-        steps = generation.take()
-        rolled.append([step.token for step in steps])
-        logprobs = [step.logprob for step in steps if step.logprob is not None]
-        # Scoring is not compiled.
-        assert sum(logprobs) == pytest.approx(narrow.score([request.prompt], rolled[-1:])[0], abs=1.0)
-    assert rolled[0] != rolled[1]

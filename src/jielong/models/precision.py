@@ -10,3 +10,11 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+def has_fast_int8(device: torch.device) -> bool:
+    """Whether a CPU multiplies 8-bit whole numbers in hardware, and adds the products up without overflow.
+
+    Instructions before VNNI add pairs of products in 16 bits, which is too few.
+    """
+    return device.type == "cpu" and bool(torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported())
