@@ -1,15 +1,15 @@
 """What each kind of weights costs and gains: bits per byte, the exam, memory, and tokens per second.
 
-float32, bfloat16, int8 and int4 in turn, of one model folder, or of a random network of a shape. Bits per byte:
-held-out texts are read in pieces that begin with the start token, each as long as the context; nats of all
-their tokens, divided by ln 2 and the texts' bytes. The exam is marked as `jielong exam` does. A random network
-knows nothing; of it (and of a folder without text) only this is told: how far its log-probabilities move, as a
-mean divergence in nats a token from float32's. Tokens are generated greedily, end tokens or not, and the best
-of some rounds counts, in which the kinds take turns; with --compile by compiled steps.
+float32, bfloat16, int8 and int4 in turn, of one model folder, or of a random network of a shape. Bits per
+byte: held-out texts are read in pieces that begin with the start token, each as long as the context; nats of
+all their tokens, divided by ln 2 and the texts' bytes. The exam is marked as `jielong exam` does. A random
+network knows nothing; all that is told of it is how far its predictions move, as a mean divergence from those
+of float32 in nats a token. Tokens are generated greedily, end tokens or not, and the best of some rounds
+counts, in which the kinds take turns; with --compile by compiled steps.
 
-With --kernels the matrices alone are timed instead. First one by one, in microseconds by rows and by way to
-multiply, from the cache if they fit in. Then all of a network after each other, as a step reads them: bytes of
-weights a second, and which share that is of the speed at which this machine reads memory.
+With --kernels the matrices alone are timed instead. First one by one, in microseconds by rows and by way
+to multiply, from the cache if they fit in. Then all of a network after each other, as a step reads them:
+bytes of weights a second, and which share that is of the speed at which this machine reads memory.
 
 Run: python -m benchmarks.weights MODEL [--heldout FILE.jsonl] [--exam WORLD] [--kinds int8 ...] [--no-speed]
      python -m benchmarks.weights --shape 125m [--compile] [--threads 2]

@@ -10,7 +10,7 @@ from jielong.models import Transformer, load_model, save_model
 
 GREEDY = SamplingSettings(temperature=0.0, max_tokens=24)
 SAMPLED = SamplingSettings(temperature=1.3, top_p=0.9, max_tokens=24, seed=5)
-# Nats that a log-probability may differ: a row that is computed in another order may be rounded to other codes.
+# Nats that a log-probability may differ: a number that is computed in another order may get another code.
 NEAR = 0.1
 
 

@@ -53,8 +53,8 @@ def prepare_for_inference(model: Transformer, weights: str = "float32") -> Trans
     - int4: `Int4Linear` for the matrices of the blocks, with the same exception. Embedding and head, whose
       rounding shows most in what the model says, are int8, as llama.cpp's 4-bit files keep them wider.
 
-    A tied head is a copy, in the order of its kernel, beside the table that tokens are looked up in. Elsewhere
-    than on a CPU the whole network becomes float32 or bfloat16.
+    A tied head is a copy, in the order of its kernel, beside the table that tokens are looked up in.
+    Elsewhere than on a CPU the whole network becomes float32 or bfloat16.
 
     Args:
         model: freshly loaded, on its device; its old matrices are freed one by one.

@@ -66,8 +66,8 @@ def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
         x: [R, I], float32.
 
     Returns:
-        uint8 codes [R, I] in 1..255, where 128 is zero, and float32 scales [R, 1]: x is (codes - 128) * scales
-        but for half a scale.
+        uint8 codes [R, I] in 1..255, where 128 is zero, and float32 scales [R, 1]; (codes - 128) * scales is
+        at most half a scale from x.
     """
     scales = x.abs().amax(1, keepdim=True).clamp_min(1e-30) / 127
     return (x / scales).round_().add_(128).to(torch.uint8), scales
