@@ -11,7 +11,10 @@ from torch import Tensor
 from jielong.generation.rows import FEWEST_SHARING
 from jielong.models import CacheRows, KVCache, ModelConfig, Transformer
 
-_OPTIONS: dict[str, Any] = {"freezing": True, "cpp.vec_isa_ok": True}
+# The cache of whole graphs stores weights that inductor has re-ordered, but its key holds no weight's values:
+# a network would be given those of another of its shape. Libraries are found again by their source all the
+# same.
+_OPTIONS: dict[str, Any] = {"freezing": True, "cpp.vec_isa_ok": True, "fx_graph_cache": False}
 # With few rows a step reads every weight once and hardly computes: inductor's own loops do that several times
 # as fast as the libraries' matrix products. With more rows the libraries win.
 _FEW_ROWS = 4

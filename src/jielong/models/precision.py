@@ -20,3 +20,11 @@ def cache_dtype(weight: Tensor) -> torch.dtype:
     """
     on_cpu = weight.device.type == "cpu"
     return torch.promote_types(weight.dtype, torch.float32) if on_cpu else weight.dtype
+
+
+def has_fast_int8(device: torch.device) -> bool:
+    """Whether a CPU multiplies 8-bit whole numbers in hardware, and adds the products up without overflow.
+
+    Instructions before VNNI add pairs of products in 16 bits, which is too few.
+    """
+    return device.type == "cpu" and bool(torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported())
