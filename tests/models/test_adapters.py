@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 from peers import make_peer
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from jielong.core.errors import JielongError, UsageError
 from jielong.models import load_model, model_hash, save_model, write_lineage
@@ -77,7 +77,9 @@ def peer_logits(model):
 
 def saved(folder, **settings):
     """An adapter folder on a base folder."""
-    model = randomise(add_adapter(load_model(folder), LoraSettings.parse({"rank": 3, **settings})))
+    model = randomise(
+        add_adapter(load_model(folder), LoraSettings.parse({"rank": 3, "alpha": 4, **settings}))
+    )
     save_adapter(model, folder.parent / "adapter", folder)
     return model, folder.parent / "adapter"
 
@@ -104,11 +106,12 @@ def test_peft_opens_ours_with_equal_logits(case, tmp_path):
 def test_ours_opens_pefts_with_equal_logits_and_keeps_what_it_says(case, tmp_path):
     peer, base, settings = case
     targets = settings.target_modules
+    peer.name_or_path = str(base)  # as `from_pretrained` notes it
     theirs = peft.get_peft_model(
         peer,
         peft.LoraConfig(
-            r=settings.rank, lora_alpha=int(settings.alpha), use_rslora=settings.rslora, task_type="CAUSAL_LM",
-            target_modules=targets if isinstance(targets, str) else list(targets), lora_dropout=0.25,
+            r=settings.rank, lora_alpha=int(settings.alpha), use_rslora=settings.rslora, lora_dropout=0.25,
+            target_modules=targets if isinstance(targets, str) else list(targets), task_type="CAUSAL_LM",
         ),
     )  # fmt: skip
     randomise(theirs).eval().save_pretrained(tmp_path / "adapter")
@@ -122,10 +125,14 @@ def test_ours_opens_pefts_with_equal_logits_and_keeps_what_it_says(case, tmp_pat
     again = json.loads((tmp_path / "again" / "adapter_config.json").read_text())
     again["target_modules"], said["target_modules"] = (set(x["target_modules"]) for x in (again, said))
     assert {key: said[key] for key in again} == again
-    assert (
-        load_file(tmp_path / "again/adapter_model.safetensors").keys()
-        == load_file(tmp_path / "adapter/adapter_model.safetensors").keys()
-    )
+    one, other = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("adapter", "again"))
+    repeated = {name for name in one if "lora_" not in name}  # with a pair on the head, base's own tables
+    assert other.keys() == one.keys() - repeated
+    assert all(torch.equal(other[name], one[name]) for name in other)
+    for name in repeated:
+        save_file({**one, name: one[name] + 1}, tmp_path / "adapter" / "adapter_model.safetensors")
+        with pytest.raises(JielongError, match="is not a part of this adapter"):
+            load_model(tmp_path / "adapter")
 
 
 def test_a_fresh_adapter_changes_nothing_and_alone_is_trained(case):
@@ -201,11 +208,13 @@ def test_bfloat16_adapters_compute_in_bfloat16(base):
     _, adapter = saved(base)
     model = load_model(adapter, torch.bfloat16, merge=False)
     assert logits(model).dtype == torch.bfloat16
-    torch.testing.assert_close(logits(model).float(), logits(load_model(adapter)), atol=0.3, rtol=0.1)
+    torch.testing.assert_close(logits(model).float(), logits(load_model(adapter)), atol=0.6, rtol=0.1)
 
 
-def test_a_pattern_of_modules_is_what_the_file_holds(base, tmp_path):
-    peer = make_peer("qwen3", tmp_path / "peer")
+def test_a_pattern_of_modules_is_what_the_file_holds(tmp_path):
+    base = tmp_path / "base"
+    peer = make_peer("qwen3", base)
+    peer.name_or_path = str(base)
     config = peft.LoraConfig(
         r=2, target_modules=r".*\.[12]\..*(q|down)_proj", exclude_modules=["layers.2.mlp.down_proj"]
     )
@@ -244,7 +253,7 @@ def test_a_broken_folder_is_one_clear_line(base, tmp_path):
     good = config.read_text(), weights.read_bytes()
     rewritten(adapter, r=4)
     with pytest.raises(
-        JielongError, match=r"lora_A.weight has shape \[3, 32\], but this adapter.* \[4, 32\]"
+        JielongError, match=r"lora_A.weight has shape \[3, 56\], but this adapter.* \[4, 56\]"
     ):
         load_model(adapter)
     rewritten(adapter, r=3, peft_type="IA3")

@@ -159,7 +159,7 @@ def test_an_adapter_of_an_adapter_is_refused_with_the_way_out(settings):
 
 
 def test_the_policy_and_its_reference_share_the_weights(base):
-    """What DPO and RL compute: the ratio to the reference is exactly 1 before the first step, and moves then."""
+    """What DPO and RL compute: the ratio to the reference is exactly 1 before the first step."""
     model = add_adapter(load_model(base), LoraSettings(rank=4)).train()
     optimizers = build_optimizers(model, OptimizerSettings())
 
@@ -214,7 +214,7 @@ def test_settings_are_read_from_the_command_line_and_told_by_the_help(base, chat
     assert read.lora == LoraSettings(rank=8, target_modules=("q_proj", "v_proj"))
     assert SftSettings.load(None, words[:2]).lora is None
     assert {"lora.rank", "lora.alpha", "lora.dropout"} <= {row[0] for row in describe(SftSettings)}
-    with pytest.raises(UsageError, match="unknown setting 'lora.rnk'; did you mean 'lora.rank'"):
+    with pytest.raises(UsageError, match=r"unknown setting 'lora\.rnk'; did you mean 'lora\.rank'"):
         SftSettings.load(None, [*words[:2], "lora.rnk=8"])
 
 

@@ -1,4 +1,4 @@
-"""Plain Hugging Face folders of a model or an adapter, for programs and sites that know nothing of Jielong."""
+"""Plain Hugging Face folders of models and adapters, for programs and sites that know nothing of Jielong."""
 
 import shutil
 from pathlib import Path

@@ -229,13 +229,13 @@ def _finish(
 def _save_network(stage: Stage, model: Transformer, folder: Path) -> None:
     """Write the network, or the adapter on it where its base stayed as it was."""
     tokenizer = stage.corpus.tokenizer
-    ids = {"bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id, "pad_id": tokenizer.pad_id}
+    bos, eos, pad = tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id
     generation = {"do_sample": True, "temperature": stage.temperature, "top_p": 0.95}
     if model.adapter is None:
-        save_model(model, folder, **ids, generation=generation)
+        save_model(model, folder, bos_id=bos, eos_id=eos, pad_id=pad, generation=generation)
     elif stage.parent is not None:
         save_adapter(model, folder, stage.parent.resolve())
-        write_generation_config(folder, **ids, generation=generation)
+        write_generation_config(folder, bos_id=bos, eos_id=eos, pad_id=pad, generation=generation)
 
 
 def _listed_files(paths: Sequence[Path | WeightedPath]) -> dict[str, int] | None:

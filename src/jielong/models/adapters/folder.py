@@ -14,6 +14,7 @@ from jielong.core.files import file_written_atomically, read_json, to_json, writ
 from jielong.core.model_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from jielong.models.adapters.attached import KINDS, adapted_layers, adapted_parts, attach
 from jielong.models.adapters.parts import Part, chosen_parts, part_names, parts_of
+from jielong.models.families import tensor_sources
 from jielong.models.transformer import Transformer
 
 _PREFIX = "base_model.model."
@@ -133,6 +134,8 @@ def _fill(model: Transformer, stored: Mapping[str, Tensor], path: Path) -> None:
         name: weight for _, adapter in adapted_layers(model) for name, weight in adapter.tensors().items()
     }
     for name in sorted({*wanted, *stored}):
+        if name not in wanted and _is_the_bases(model, name, stored[name]):
+            continue
         if name not in stored:
             raise JielongError(f"{path}: tensor {_PREFIX}{name} is missing")
         if name not in wanted:
@@ -145,3 +148,14 @@ def _fill(model: Transformer, stored: Mapping[str, Tensor], path: Path) -> None:
                 f"this network has {list(wanted[name].shape)}; was it made for another base?"
             )
         wanted[name].copy_(stored[name])
+
+
+def _is_the_bases(model: Transformer, name: str, stored: Tensor) -> bool:
+    """Whether a tensor repeats one of the base's: PEFT adds embedding and head where the head has a pair."""
+    tables = ["embed.weight", *(["lm_head.weight"] if model.lm_head is not None else [])]
+    sources = tensor_sources(model.config, tables)
+    for ours, (_, theirs) in sources.items():
+        if name.replace(".base_layer.", ".") in theirs:
+            weight = model.get_parameter(ours)
+            return weight.shape == stored.shape and torch.equal(weight, stored.to(weight))
+    return False
