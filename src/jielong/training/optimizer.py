@@ -8,10 +8,15 @@ from jielong.training.settings import OptimizerSettings
 
 
 def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """AdamW for every weight, or Muon for the blocks' matrices and AdamW for the rest.
+    """AdamW for every weight that is trained, or Muon for the blocks' matrices and AdamW for the rest.
 
     Only matrices inside the blocks decay: decaying norms, biases and embeddings pulls them towards a
     meaningless zero.
+
+    The pairs of LoRA are matrices of the blocks like others. Decay pulls what they add to a weight towards
+    zero, which is the base. Muon moves B by an orthogonal matrix, and since A begins with nearly orthogonal
+    rows, so does their product, as far as its rank goes; that A and B get an update of one size each is what
+    AdamW does too. An orthogonal update of the product itself is not to be had from a pair.
     """
     matrices, others = split_parameters(model)
     fused = all(weight.device.type in {"cpu", "cuda"} for weight in (*matrices, *others))
@@ -22,14 +27,17 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torc
         ]
         return [torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)]
     muon = Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay)
+    if not others:
+        return [muon]
     adamw = torch.optim.AdamW(others, lr=settings.lr, betas=settings.betas, weight_decay=0.0, fused=fused)
     return [muon, adamw]
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The blocks' matrices, and everything else (embeddings, head, norms, biases)."""
+    """The blocks' matrices, and everything else (embeddings, head, norms, biases); nothing that is frozen."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
-        (matrices if weight.ndim == 2 and name.startswith("blocks.") else others).append(weight)
+        if weight.requires_grad:
+            (matrices if weight.ndim == 2 and name.startswith("blocks.") else others).append(weight)
     return matrices, others

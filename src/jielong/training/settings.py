@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from jielong.core.recipe import Settings
+from jielong.models.adapters.settings import LoraSettings
 
 
 class OptimizerSettings(Settings):
@@ -171,6 +172,8 @@ class SftSettings(Settings):
     (what it held out stays unread), or documents."""
     replay_share: float = Field(0.4, gt=0, lt=1)
     """Share of the rows that are replayed documents, when `replay` is given."""
+    lora: LoraSettings | None = None
+    """Train an adapter and leave the parent's weights as they are; the result is an adapter folder."""
     training: TrainingSettings = TrainingSettings(epochs=2, optimizer=OptimizerSettings(lr=1e-3))
     sample_prompts: tuple[str, ...] = ()
     """Questions that the model answers now and then; by default, of held-out conversations."""
