@@ -31,5 +31,5 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
-        (matrices if weight.ndim == 2 and name.startswith("blocks.") else others).append(weight)
+        (matrices if weight.ndim == 2 and "blocks." in name else others).append(weight)
     return matrices, others

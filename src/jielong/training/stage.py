@@ -1,7 +1,7 @@
 """What every stage does around the loop: note the recipe, train, save the model folder with its lineage."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from jielong.core.recipe import Settings
 from jielong.data import Mixture, PackedRows, Problems, TokenStore, find_sources
 from jielong.models import Transformer, load_model, save_model, write_lineage
 from jielong.tokenizer import Tokenizer
-from jielong.training.batches import PackedBatches
+from jielong.training.batches import Batches, PackedBatches
 from jielong.training.checkpoint import newest_checkpoint, read_progress
 from jielong.training.corpus import Corpus
 from jielong.training.distributed import is_main, main_first
+from jielong.training.gradients import Objective
 from jielong.training.identity import RunIdentity, plain_recipe, recipe_differences, refuse_changes
 from jielong.training.loop import Sampler, Trainer
 from jielong.training.losses import next_token_loss
@@ -114,32 +115,63 @@ class Stage:
     title: str
     """For the progress line."""
     model: Transformer
-    corpus: Corpus
-    mixture: Mixture
-    """The rows to train on."""
-    sources: list[tuple[str, TokenStore]]
-    """Names and stores of what the mixture consists of, in its order."""
-    sampler: Sampler | None
-    parent: Path | None
+    tokenizer: Tokenizer
+    batches: Batches
+    objective: Objective
+    data: list[dict[str, Any]]
+    """What goes in: name, number of documents and hash of each source of the batches, then of what is held
+    out."""
+    problems: Problems
+    """What could not be read."""
+    parent: Path | None = None
+    validation: BitsPerByte | None = None
+    sampler: Sampler | None = None
+    save: Callable[..., None] = save_model
+    """Writes the network into a folder; takes what `save_model` takes."""
     temperature: float = 0.7
     """Of the die, when somebody chats with the model."""
 
-    def fingerprints(self) -> list[dict[str, Any]]:
-        """What went in: names, numbers of documents, hashes."""
-        return [
-            {"name": name, "documents": len(store), "sha256": store.fingerprint}
-            for name, store in [*self.sources, ("heldout", self.corpus.heldout)]
-        ]
-
     def identity(self, paths: Sequence[Path | WeightedPath]) -> list[dict[str, Any]]:
         """What a resumed run must have read too; with the files, to say which one changed."""
-        tokenizer = self.corpus.tokenizer
-        first, *others = self.fingerprints()
+        first, *others = self.data
         return [
             {**first, "files": _listed_files(paths)},
             *others,
-            {"name": "tokenizer", "tokens": tokenizer.vocab_size, "sha256": tokenizer.fingerprint},
+            {"name": "tokenizer", "tokens": self.tokenizer.vocab_size, "sha256": self.tokenizer.fingerprint},
         ]
+
+
+def next_token_stage(
+    settings: StageSettings,
+    *,
+    corpus: Corpus,
+    mixture: Mixture,
+    sources: Sequence[tuple[str, TokenStore]],
+    **rest: Any,
+) -> Stage:
+    """A stage that predicts the next token of packed rows, and measures itself on those held out.
+
+    Args:
+        settings: the recipe.
+        corpus: what was read.
+        mixture: the rows to train on.
+        sources: names and stores of what the mixture consists of, in its order.
+        rest: further fields of the stage.
+    """
+    with main_first():
+        heldout = PackedRows(corpus.heldout, settings.training.context)
+    return Stage(
+        tokenizer=corpus.tokenizer,
+        batches=PackedBatches(mixture, settings.training.batch_rows, settings.seed),
+        objective=next_token_loss,
+        data=[
+            {"name": name, "documents": len(store), "sha256": store.fingerprint}
+            for name, store in [*sources, ("heldout", corpus.heldout)]
+        ],
+        problems=corpus.problems,
+        validation=BitsPerByte(heldout, token_lengths(corpus.tokenizer)) if len(heldout) else None,
+        **rest,
+    )
 
 
 def run_stage(
@@ -157,20 +189,17 @@ def run_stage(
     Raises:
         JielongError: training failed.
     """
-    corpus, training = stage.corpus, settings.training
     if not quiet:
-        for line in corpus.problems.lines():
+        for line in stage.problems.lines():
             console().print(line)
-    with main_first():
-        heldout = PackedRows(corpus.heldout, training.context)
     trainer = Trainer(
         model=stage.model,
-        batches=PackedBatches(stage.mixture, training.batch_rows, settings.seed),
-        objective=next_token_loss,
-        settings=training,
+        batches=stage.batches,
+        objective=stage.objective,
+        settings=settings.training,
         folder=settings.out,
         identity=RunIdentity(plain_recipe(settings), stage.identity(settings.data)),
-        validation=BitsPerByte(heldout, token_lengths(corpus.tokenizer)) if len(heldout) else None,
+        validation=stage.validation,
         sampler=stage.sampler,
         title=stage.title,
         quiet=quiet,
@@ -182,23 +211,24 @@ def _finish(
     stage: Stage, settings: StageSettings, trainer: Trainer, result: TrainingResult, quiet: bool
 ) -> StageResult:
     """Write the model folder (network, tokenizer, lineage) and the recipe as it was really run."""
-    tokenizer, out = stage.corpus.tokenizer, trainer.folder
+    tokenizer, out = stage.tokenizer, trainer.folder
     parameters = sum(weight.numel() for weight in trainer.model.parameters())
-    done = StageResult(out, out / "model", parameters, result, stage.corpus.problems)
+    done = StageResult(out, out / "model", parameters, result, stage.problems)
     model = whole_model(trainer.model)
     if model is None or not is_main():
         return done
-    passes = trainer.batches.passes(result.steps * settings.training.accumulate)
-    read = list(zip(stage.fingerprints(), passes, strict=False))  # what is held out is not among the passes
+    passes = stage.batches.passes(result.steps * settings.training.accumulate)
+    read = list(zip(stage.data, passes, strict=False))  # what is held out is not among the passes
     if not quiet:
         shown = ", ".join(f"{item['name']} {times:.2f} times" for item, times in read)
         console().print(f"{stage.title} went through {shown}")
-    data = [*({**item, "passes": round(times, 4)} for item, times in read), stage.fingerprints()[-1]]
+    passed = [{**item, "passes": round(times, 4)} for item, times in read]
+    data = [*passed, *stage.data[len(passed) :]]
     used = settings.model_copy(update={"training": result.settings})
     write_atomically(out / "recipe.yaml", used.to_yaml())
     model = model.to("cpu").eval()
     with folder_written_atomically(out / "model") as folder:
-        save_model(
+        stage.save(
             model,
             folder,
             bos_id=tokenizer.bos_id,
