@@ -42,6 +42,10 @@ class Batches(Protocol):
 
     on_policy: bool
     """Whether they are made with the weights as they are at that step, so that none can be made ahead."""
+    period: int
+    """Steps that belong together, for they come from one rollout: a run stops and resumes between them."""
+    exhausted: bool
+    """Whether the run is to end after this step, though steps are left."""
 
     @property
     def per_epoch(self) -> int:
@@ -72,6 +76,8 @@ class PackedBatches:
     """
 
     on_policy = False
+    period = 1
+    exhausted = False
 
     def __init__(self, packed: Rows | Mixture, rows: int, seed: int) -> None:
         self.mixture = packed if isinstance(packed, Mixture) else Mixture([packed])

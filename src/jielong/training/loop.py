@@ -105,10 +105,12 @@ class Trainer:
     def _train(self, line: ProgressLine, guard: InterruptGuard) -> None:
         while True:
             self.progress.plans = self.planner.plan(self.progress.step, self.progress.plans)
-            stopping = any_process(guard.requested)
-            if stopping or self._checkpoint_is_due():
+            between = self.progress.step % self.batches.period == 0
+            stopping = between and any_process(guard.requested)
+            ended = self.progress.finished or any_process(self.batches.exhausted)
+            if stopping or ended or self._checkpoint_is_due(between):
                 self._save()
-            if self.progress.finished:
+            if ended:
                 return
             if stopping:
                 raise TrainingStoppedError(
@@ -286,12 +288,12 @@ class Trainer:
             self.metrics.write(step=self.progress.step, samples=self.sampler(model))
         self.model.train()
 
-    def _checkpoint_is_due(self) -> bool:
-        """At the end, before the rate falls, and else as the settings say."""
+    def _checkpoint_is_due(self, between: bool) -> bool:
+        """Before the rate falls, and else as the settings say; never within a rollout."""
         step, settings = self.progress.step, self.settings
-        if self.progress.finished or step == self._last_common_step() > 0:
+        if between and step == self._last_common_step() > 0:
             return True
-        if step == 0:
+        if step == 0 or not between:
             return False
         if settings.keep_every and step % settings.keep_every == 0:
             return True

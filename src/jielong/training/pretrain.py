@@ -51,6 +51,7 @@ def _stage(settings: PretrainSettings, quiet: bool, survey: Survey[Document] | N
     rows = [PackedRows(store, settings.training.context) for store in corpus.train]
     return next_token_stage(
         settings,
+        paths=settings.data,
         name="pretrain",
         title="pretraining",
         model=model or _new_model(settings, corpus.tokenizer),

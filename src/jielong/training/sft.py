@@ -53,6 +53,7 @@ def _stage(settings: SftSettings, quiet: bool) -> Stage:
     replayed = _replayed(settings, tokenizer, len(chats), quiet)
     return next_token_stage(
         settings,
+        paths=settings.data,
         name="sft",
         title="fine-tuning",
         model=model,

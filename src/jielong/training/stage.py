@@ -2,9 +2,9 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 from jielong.core.errors import UsageError
 from jielong.core.files import folder_written_atomically, remove_leftovers, write_atomically
@@ -24,10 +24,24 @@ from jielong.training.loop import Sampler, Trainer
 from jielong.training.losses import next_token_loss
 from jielong.training.parallel import whole_model
 from jielong.training.result import TrainingResult
-from jielong.training.settings import PretrainSettings, SftSettings, WeightedPath
+from jielong.training.settings import TrainingSettings, WeightedPath
 from jielong.training.validation import BitsPerByte, token_lengths
 
-StageSettings = PretrainSettings | SftSettings
+
+class StageSettings(Protocol):
+    """What the recipes of all stages have; they are `Settings`."""
+
+    @property
+    def out(self) -> Path:
+        """The run folder."""
+
+    @property
+    def training(self) -> TrainingSettings:
+        """How long and how precisely."""
+
+    @property
+    def seed(self) -> int:
+        """Of the order of the data."""
 
 
 @dataclass
@@ -39,6 +53,8 @@ class StageResult:
     parameters: int
     training: TrainingResult
     problems: Problems
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What the stage measured beside."""
 
     def summary(self) -> dict[str, Any]:
         """The result as plain values, for printing."""
@@ -49,6 +65,7 @@ class StageResult:
             "tokens_per_second": round(self.training.tokens_per_second),
             "mfu": _rounded(self.training.utilisation),
             "skipped": self.problems.counts,
+            **self.extra,
         }
 
     def measured(self) -> dict[str, Any]:
@@ -123,6 +140,8 @@ class Stage:
     out."""
     problems: Problems
     """What could not be read."""
+    paths: Sequence[Path | WeightedPath] = ()
+    """Where the first source lies, to say which file changed."""
     parent: Path | None = None
     validation: BitsPerByte | None = None
     sampler: Sampler | None = None
@@ -131,11 +150,11 @@ class Stage:
     temperature: float = 0.7
     """Of the die, when somebody chats with the model."""
 
-    def identity(self, paths: Sequence[Path | WeightedPath]) -> list[dict[str, Any]]:
+    def identity(self) -> list[dict[str, Any]]:
         """What a resumed run must have read too; with the files, to say which one changed."""
         first, *others = self.data
         return [
-            {**first, "files": _listed_files(paths)},
+            {**first, "files": _listed_files(self.paths)},
             *others,
             {"name": "tokenizer", "tokens": self.tokenizer.vocab_size, "sha256": self.tokenizer.fingerprint},
         ]
@@ -198,7 +217,7 @@ def run_stage(
         objective=stage.objective,
         settings=settings.training,
         folder=settings.out,
-        identity=RunIdentity(plain_recipe(settings), stage.identity(settings.data)),
+        identity=RunIdentity(plain_recipe(cast(Settings, settings)), stage.identity()),
         validation=stage.validation,
         sampler=stage.sampler,
         title=stage.title,
@@ -224,7 +243,7 @@ def _finish(
         console().print(f"{stage.title} went through {shown}")
     passed = [{**item, "passes": round(times, 4)} for item, times in read]
     data = [*passed, *stage.data[len(passed) :]]
-    used = settings.model_copy(update={"training": result.settings})
+    used = cast(Settings, settings).model_copy(update={"training": result.settings})
     write_atomically(out / "recipe.yaml", used.to_yaml())
     model = model.to("cpu").eval()
     with folder_written_atomically(out / "model") as folder:
