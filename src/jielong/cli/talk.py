@@ -20,6 +20,8 @@ def chat(
     top_p: float | None = None,
     max_tokens: int | None = None,
     seed: int | None = None,
+    best_of: int = 1,
+    teacher: Path | None = None,
     lang: Literal["zh", "en"] | None = None,
 ) -> None:
     """Talk with a model. /help inside the chat lists what it can do.
@@ -31,12 +33,16 @@ def chat(
         top_p: sample from the likeliest tokens that together have this probability.
         max_tokens: longest answer.
         seed: seed of the die.
+        best_of: answer so often, and show the answer that the teacher likes best; /why shows all.
+        teacher: a reward model for best_of; by default the one beside the model's run.
         lang: language of the interface; by default your locale's.
     """
     from jielong.cli.chat_session import run_chat
 
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
-    run_chat(find_model(model), _given(given), system=system, lang=lang)
+    folder = find_model(model)
+    liked = _teacher_of(folder, teacher) if best_of > 1 else None
+    run_chat(folder, _given(given), system=system, lang=lang, teacher=liked, samples=best_of)
 
 
 def complete(
@@ -100,6 +106,14 @@ def _grammar(engine: "Engine", json_schema: Path | None, regex: str | None) -> "
     if json_schema is not None:
         return json_schema_grammar(engine.tokenizer, engine.end_ids, read_json(json_schema))
     return None if regex is None else regex_grammar(engine.tokenizer, engine.end_ids, regex)
+
+
+def _teacher_of(folder: Path, given: Path | None) -> Path:
+    """The reward model that was named, or that a quickstart put beside the model's run."""
+    path = given or folder.resolve().parent.parent / "reward"
+    if given is None and not path.is_dir():
+        raise UsageError(f"--best-of needs --teacher, a reward model: there is none in {path}")
+    return find_model(path)
 
 
 def _given(values: dict[str, float | int | None]) -> dict[str, float | int]:

@@ -54,38 +54,38 @@ def conversations_of(row: dict[str, Any]) -> list[Chat]:
 
 
 def _messages(row: dict[str, Any]) -> list[Chat]:
-    return [([_message(item, "role", "content") for item in _list(row["messages"])], _tools(row))]
+    return [([message_of(item, "role", "content") for item in list_of(row["messages"])], tools_of(row))]
 
 
 def _sharegpt(row: dict[str, Any]) -> list[Chat]:
-    turns = _list(row["conversations"])
-    messages = _system(row)
+    turns = list_of(row["conversations"])
+    messages = system_of(row)
     for turn in turns:
         keys = ("from", "value") if isinstance(turn, dict) and "from" in turn else ("role", "content")
-        messages.append(_message(turn, *keys))
-    return [(messages, _tools(row))]
+        messages.append(message_of(turn, *keys))
+    return [(messages, tools_of(row))]
 
 
 def _alpaca(row: dict[str, Any]) -> list[Chat]:
-    messages = _system(row)
+    messages = system_of(row)
     for turn in row.get("history") or []:
         if not isinstance(turn, list | tuple) or len(turn) != 2:
             raise FormError("history is not a list of [question, answer]")
-        messages += [_turn("user", turn[0]), _turn("assistant", turn[1])]
+        messages += [turn_of("user", turn[0]), turn_of("assistant", turn[1])]
     output = row.get("output") if row.get("output") is not None else row.get("response")
     if output is None:
         raise FormError("instruction without output")
     given = row.get("input") or row.get("context") or ""
-    return [([*messages, _asked(row["instruction"], given), _turn("assistant", output)], None)]
+    return [([*messages, asked_of(row["instruction"], given), turn_of("assistant", output)], None)]
 
 
 def _instances(row: dict[str, Any]) -> list[Chat]:
     chats: list[Chat] = []
-    for instance in _list(row["instances"]):
+    for instance in list_of(row["instances"]):
         if not isinstance(instance, dict) or "output" not in instance:
             raise FormError("instance without output")
-        asked = _asked(row["instruction"], instance.get("input") or "")
-        chats.append(([asked, _turn("assistant", instance["output"])], None))
+        asked = asked_of(row["instruction"], instance.get("input") or "")
+        chats.append(([asked, turn_of("assistant", instance["output"])], None))
     return chats
 
 
@@ -98,26 +98,26 @@ def _prompt_completion(row: dict[str, Any]) -> list[Chat]:
     sides = []
     for role, side in (("user", row["prompt"]), ("assistant", completion)):
         if isinstance(side, list):
-            sides += [_message(item, "role", "content") for item in side]
+            sides += [message_of(item, "role", "content") for item in side]
         else:
-            sides.append(_turn(role, side))
-    return [(_system(row) + sides, _tools(row))]
+            sides.append(turn_of(role, side))
+    return [(system_of(row) + sides, tools_of(row))]
 
 
 def _question_answer(row: dict[str, Any]) -> list[Chat]:
-    answer = _turn("assistant", row["answer"])
+    answer = turn_of("assistant", row["answer"])
     rationale = row.get("rationale")
     if isinstance(rationale, str) and rationale.strip():
         # The reasons come first, so that the answer can follow from them.
         answer["content"] = f"{rationale.rstrip()}\n{answer['content']}"
-    return [([_turn("user", row["question"]), answer], None)]
+    return [([turn_of("user", row["question"]), answer], None)]
 
 
 def _tree(root: dict[str, Any]) -> list[Chat]:
     messages: list[Message] = []
     node: Any = root
     while isinstance(node, dict):
-        messages.append(_message(node, "role", "text"))
+        messages.append(message_of(node, "role", "text"))
         replies = [reply for reply in node.get("replies") or [] if isinstance(reply, dict)]
         node = min(replies, key=_rank, default=None)
     while messages and messages[-1]["role"] != "assistant":
@@ -140,7 +140,8 @@ _FORMS: tuple[tuple[tuple[str, ...], Callable[[dict[str, Any]], list[Chat]]], ..
 )
 
 
-def _message(item: Any, role_key: str, content_key: str) -> Message:
+def message_of(item: Any, role_key: str, content_key: str) -> Message:
+    """A chat message from a turn whose role and content stand under these keys."""
     if not isinstance(item, dict):
         raise FormError("turn is not an object")
     role = _ROLES.get(str(item.get(role_key)).lower())
@@ -178,7 +179,8 @@ def _tool_calls(content: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _turn(role: str, content: Any) -> Message:
+def turn_of(role: str, content: Any) -> Message:
+    """A chat message from a plain text or number."""
     if isinstance(content, int | float) and not isinstance(content, bool):
         content = str(content)
     if not isinstance(content, str):
@@ -186,19 +188,22 @@ def _turn(role: str, content: Any) -> Message:
     return {"role": role, "content": content}
 
 
-def _asked(instruction: Any, given: Any) -> Message:
-    asked = _turn("user", instruction)
+def asked_of(instruction: Any, given: Any) -> Message:
+    """The user's message of an instruction and what it is given, as Alpaca has them."""
+    asked = turn_of("user", instruction)
     if isinstance(given, str) and given.strip():
         asked["content"] = f"{asked['content'].rstrip()}\n\n{given}"
     return asked
 
 
-def _system(row: dict[str, Any]) -> list[Message]:
+def system_of(row: dict[str, Any]) -> list[Message]:
+    """The system message that a row names, or none."""
     system = row.get("system")
-    return [_turn("system", system)] if isinstance(system, str) and system.strip() else []
+    return [turn_of("system", system)] if isinstance(system, str) and system.strip() else []
 
 
-def _tools(row: dict[str, Any]) -> list[dict[str, Any]] | None:
+def tools_of(row: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The tools that a row names, as objects or as their JSON."""
     tools = row.get("tools")
     if isinstance(tools, str):
         try:
@@ -212,7 +217,8 @@ def _tools(row: dict[str, Any]) -> list[dict[str, Any]] | None:
     return tools
 
 
-def _list(value: Any) -> list[Any]:
+def list_of(value: Any) -> list[Any]:
+    """A list of turns that is one, and not empty."""
     if not isinstance(value, list) or not value:
         raise FormError("turns are not a list, or an empty one")
     return value

@@ -9,9 +9,8 @@ from typing import Any
 from jielong.data.conversation_forms import FormError, conversations_of
 from jielong.data.documents import whole_characters
 from jielong.data.problems import Problems
-from jielong.data.rows import ROW_KINDS, Row, read_rows
-from jielong.data.sources import Source, find_sources
-from jielong.data.unpacking import BadFileError
+from jielong.data.rows import Row, read_all_rows
+from jielong.data.sources import Source
 
 Message = dict[str, Any]
 
@@ -51,16 +50,8 @@ def read_conversations(
     Raises:
         JielongError: a path does not exist.
     """
-    given = [paths] if isinstance(paths, str | Path) else paths
-    for source in find_sources(given, problems):
-        if source.kind not in ROW_KINDS:
-            problems.add(f"unknown kind of instruction file {source.kind or 'without suffix'}", source.name)
-            continue
-        try:
-            for number, row in read_rows(source, problems):
-                yield from _read_row(source, number, row, problems)
-        except BadFileError as error:
-            problems.add(str(error), source.name)
+    for source, number, row in read_all_rows(paths, problems, "instruction file"):
+        yield from _read_row(source, number, row, problems)
 
 
 def check_turns(messages: Sequence[Mapping[str, Any]]) -> None:
@@ -100,8 +91,7 @@ _WRONG_ORDER = {
 
 
 def _read_row(source: Source, number: int, row: Row, problems: Problems) -> Iterator[Conversation]:
-    own = row.get("id")
-    key = f"{source.name}:{own if isinstance(own, str | int) and own != '' else number}"
+    key = name_row(source, number, row)
     try:
         found = conversations_of(row)
     except FormError as error:
@@ -114,18 +104,26 @@ def _read_row(source: Source, number: int, row: Row, problems: Problems) -> Iter
             problems.add(str(error), source.name, number)
             continue
         identity = key if len(found) == 1 else f"{key}#{index + 1}"
-        metadata = {
-            name: row[name] for name in ("lang", "license", "skill", "task") if row.get(name) is not None
-        }
-        yield Conversation(whole_characters(identity), _clean(messages), _clean(tools), metadata)
+        yield Conversation(identity, clean_texts(messages), clean_texts(tools), metadata_of(row))
 
 
-def _clean(value: Any) -> Any:
+def name_row(source: Source, number: int, row: Row) -> str:
+    """A row's own id, or its number, after the name of its file."""
+    own = row.get("id")
+    return whole_characters(f"{source.name}:{own if isinstance(own, str | int) and own != '' else number}")
+
+
+def metadata_of(row: Row) -> dict[str, Any]:
+    """What a row says about itself that reports use."""
+    return {name: row[name] for name in ("lang", "license", "skill", "task") if row.get(name) is not None}
+
+
+def clean_texts(value: Any) -> Any:
     """Valid Unicode in every text of a JSON value."""
     if isinstance(value, str):
         return whole_characters(value)
     if isinstance(value, list):
-        return [_clean(item) for item in value]
+        return [clean_texts(item) for item in value]
     if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
+        return {clean_texts(key): clean_texts(item) for key, item in value.items()}
     return value

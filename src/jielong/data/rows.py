@@ -5,18 +5,44 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from jielong.data.encodings import BINARY, NOT_TEXT, detect_encoding, read_text
 from jielong.data.problems import Problems
-from jielong.data.sources import Source
+from jielong.data.sources import Source, find_sources
 from jielong.data.unpacking import BadFileError, open_source
 
 ROW_KINDS = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv")
 _BATCH = 256
 
 Row = dict[str, Any]
+
+
+def read_all_rows(
+    paths: Sequence[Path | str] | Path | str, problems: Problems, what: str
+) -> Iterator[tuple[Source, int, Row]]:
+    """Yield the rows of all files of tables or JSON that paths stand for: (file, row number from 1, row).
+
+    Args:
+        paths: what the user gave: files, folders and globs.
+        problems: bad files and rows are counted and named here, never raised.
+        what: names the kind of file, for what is said of a file that is none.
+
+    Raises:
+        JielongError: a path does not exist.
+    """
+    given = [paths] if isinstance(paths, str | Path) else paths
+    for source in find_sources(given, problems):
+        if source.kind not in ROW_KINDS:
+            problems.add(f"unknown kind of {what} {source.kind or 'without suffix'}", source.name)
+            continue
+        try:
+            for number, row in read_rows(source, problems):
+                yield source, number, row
+        except BadFileError as error:
+            problems.add(str(error), source.name)
 
 
 def read_rows(source: Source, problems: Problems) -> Iterator[tuple[int, Row]]:

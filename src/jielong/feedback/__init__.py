@@ -1,0 +1,1 @@
+"""Learning from feedback: preference data, and the objectives that learn from it."""
