@@ -71,9 +71,11 @@ def _by_model(model: RewardModel, answers: Sequence[Answer]) -> list[float]:
 
 
 def _by_judge(side: str, answers: Sequence[Answer]) -> list[float]:
-    from jielong.world.judge import judge
+    from jielong.world.judge import Rubric, judge
 
-    verdicts = [judge(answer.prompt.row, answer.text) for answer in answers]
+    if not all("rubric" in answer.prompt.row for answer in answers):
+        raise JielongError("a reward of kind judge needs prompts of the built-in world, which carry a `rubric`")
+    verdicts = [judge(Rubric.from_row(dict(answer.prompt.row)), answer.text) for answer in answers]
     sides = {
         "helpful": lambda verdict: verdict.helpful,
         "safe": lambda verdict: verdict.safe,
@@ -88,8 +90,9 @@ def _by_check(answers: Sequence[Answer]) -> list[float]:
 
 
 def _check(row: Mapping[str, Any]) -> Check:
-    if isinstance(row.get("check"), dict):
-        return Check.parse(row["check"])
+    stated = row.get("check") or (row.get("rubric") or {}).get("check")
+    if isinstance(stated, dict):
+        return Check.parse(stated)
     if "answer" in row:
         return Check(kind="contains", answers=(str(row["answer"]),))
     raise JielongError("a reward of kind check needs a `check` or an `answer` in every row of the prompts")
