@@ -86,3 +86,33 @@ def test_a_question_whose_answer_never_began_is_taken_back(engine: Engine) -> No
     assert [turn["content"] for turn in session.turns if turn["role"] == "user"] == ["山", "水"]
     list(session.ask("木"))
     assert [turn["content"] for turn in session.turns if turn["role"] == "user"] == ["山", "木"]
+
+
+class LikesLength:
+    """A teacher who prefers long answers."""
+
+    def __init__(self):
+        self.asked = []
+
+    def score(self, conversations):
+        self.asked.append(conversations)
+        return [float(len(chat[-1]["content"])) for chat in conversations]
+
+
+def test_of_several_answers_the_one_that_the_teacher_likes_best_is_given(engine):
+    teacher = LikesLength()
+    settings = SamplingSettings(max_tokens=8, temperature=1.5, seed=3)
+    session = ChatSession(engine, settings, "be kind", teacher, samples=5)
+    answer = session.ask("hello")
+    shown = "".join(step.text for step in answer)
+    assert [candidate.score for candidate in answer.candidates] == sorted(
+        (len(candidate.text) for candidate in answer.candidates), reverse=True
+    )
+    assert len(answer.candidates) == 5
+    assert shown == answer.candidates[0].text
+    assert session.turns[-1] == {"role": "assistant", "content": shown}
+    (chats,) = teacher.asked
+    assert [turn["role"] for turn in chats[0]] == ["system", "user", "assistant"]
+    # They are the answers that single questions would have got with these numbers.
+    alone = ChatSession(engine, settings, "be kind")
+    assert "".join(step.text for step in alone.ask("hello")) in {c.text for c in answer.candidates}

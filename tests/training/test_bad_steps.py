@@ -56,7 +56,7 @@ def trainer(folder, objective, poisoned_rows=(), **settings):
 def late_row():
     """The row that step 36 reads: by then it is known what a usual gradient is."""
     batches = PackedBatches(pack([[1 + row] * 15 for row in range(ROWS)], None, 16), 1, seed=0)
-    return int(batches.draw(35, torch.device("cpu")).tokens[0, 0]) - 1
+    return int(batches.draw(35, torch.device("cpu")).inputs.tokens[0, 0]) - 1
 
 
 def steps_of(folder):

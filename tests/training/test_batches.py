@@ -22,7 +22,9 @@ def test_an_epoch_uses_every_row_once_whatever_the_batch(sequences):
     count = len(packed.tokens)
     for rows in (1, 3, count, count + 2):
         batches = PackedBatches(packed, rows, seed=1)
-        drawn = torch.cat([batches.draw(n, CPU).tokens for n in range(rows * count // rows + 1)])[: 2 * count]
+        drawn = torch.cat([batches.draw(n, CPU).inputs.tokens for n in range(rows * count // rows + 1)])[
+            : 2 * count
+        ]
         first = sorted(map(tuple, drawn[:count].tolist()))
         assert first == sorted(map(tuple, packed.tokens.tolist()))
 
@@ -31,9 +33,11 @@ def test_a_batch_depends_on_seed_and_number_alone(sequences):
     packed = pack(sequences, None, 32)
     one, two = PackedBatches(packed, 4, seed=1), PackedBatches(packed, 4, seed=1)
     two.draw(17, CPU)
-    assert torch.equal(one.draw(5, CPU).tokens, two.draw(5, CPU).tokens)
+    assert torch.equal(one.draw(5, CPU).inputs.tokens, two.draw(5, CPU).inputs.tokens)
     other = PackedBatches(packed, 4, seed=2)
-    assert not all(torch.equal(one.draw(n, CPU).tokens, other.draw(n, CPU).tokens) for n in range(4))
+    assert not all(
+        torch.equal(one.draw(n, CPU).inputs.tokens, other.draw(n, CPU).inputs.tokens) for n in range(4)
+    )
 
 
 def test_targets_are_the_next_tokens_that_are_to_be_learned():
@@ -41,7 +45,7 @@ def test_targets_are_the_next_tokens_that_are_to_be_learned():
     batch = make_batch(packed, np.array([0]), CPU)
     pairs = {
         (int(token), int(target))
-        for token, target in zip(batch.tokens[0], batch.targets[0], strict=True)
+        for token, target in zip(batch.inputs.tokens[0], batch.inputs.targets[0], strict=True)
         if target != IGNORED
     }
     assert pairs == {(5, 6), (8, 9)}
@@ -58,7 +62,7 @@ def test_packed_loss_and_gradients_equal_those_of_separate_sequences(sequences):
         total = torch.zeros(())
         for packed in group:
             batch = make_batch(packed, np.arange(len(packed.tokens)), CPU)
-            loss = next_token_loss(model, batch.tokens, batch.positions, batch.segments, batch.targets)
+            loss = next_token_loss(model, *batch.inputs)
             loss.backward()
             total += loss.detach()
         losses.append(total)
@@ -84,10 +88,10 @@ def test_logits_in_parts_give_the_same_loss_and_gradients_and_are_not_kept(seque
         kept.append(0)
         model.zero_grad()
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = next_token_loss(model, batch.tokens, batch.positions, batch.segments, batch.targets)
+            loss = next_token_loss(model, *batch.inputs)
         loss.backward()
         results.append([loss.detach(), *(weight.grad.clone() for weight in model.parameters())])
     for whole, in_parts in zip(*results, strict=True):
         torch.testing.assert_close(in_parts, whole, rtol=1e-5, atol=1e-5)
-    assert kept[0] == batch.tokens.numel() * vocabulary
+    assert kept[0] == batch.tokens * vocabulary
     assert kept[1] < kept[0] / 4

@@ -16,6 +16,7 @@ from jielong.cli.die_view import die_table
 from jielong.cli.manners import printable
 from jielong.core.errors import JielongError
 from jielong.core.files import to_json, write_atomically
+from jielong.feedback.reward_model import RewardModel
 from jielong.generation import (
     ChatSession,
     Engine,
@@ -36,6 +37,8 @@ def run_chat(
     system: str | None = None,
     lang: str | None = None,
     drafting: Path | Literal["lookup"] | None = None,
+    teacher: Path | None = None,
+    samples: int = 1,
 ) -> None:
     """Talk with a model in the terminal until the user leaves.
 
@@ -48,6 +51,8 @@ def run_chat(
         system: instructions that precede the conversation.
         lang: `zh` (or `zh-TW`) or `en`; None follows the locale.
         drafting: who guesses ahead, as `load_engine` takes it.
+        teacher: folder of a reward model that chooses among several answers.
+        samples: how many.
 
     Raises:
         JielongError: if the folder cannot be loaded, or its tokenizer cannot chat.
@@ -61,7 +66,9 @@ def run_chat(
     with console.status(texts.loading.format(folder=folder)) if interactive else contextlib.nullcontext():
         engine = load_engine(folder, drafting=drafting)
         engine.tokenizer.encode_chat([{"role": "user", "content": ""}], add_generation_prompt=True)
-    chat = TerminalChat(engine, ChatSession(engine, settings, system), texts, folder, console, interactive)
+        liked = RewardModel.load(teacher) if teacher is not None else None
+    session = ChatSession(engine, settings, system, liked, samples)
+    chat = TerminalChat(engine, session, texts, folder, console, interactive)
     chat.run()
 
 
@@ -91,6 +98,7 @@ class TerminalChat:
             "/system": self._system,
             "/save": self._save,
             "/dice": self._dice,
+            "/why": self._why,
         }
 
     def run(self) -> None:
@@ -218,6 +226,15 @@ class TerminalChat:
         self._console.print(table, soft_wrap=False)
         if shown < len(steps):
             self._say(self._texts.dice_rest.format(shown=shown, count=len(steps)))
+
+    def _why(self, _: str) -> None:
+        answer = self._session.last_answer
+        if answer is None or not answer.candidates:
+            self._say(self._texts.why_none)
+            return
+        self._say(self._texts.why_title.format(count=len(answer.candidates)))
+        for candidate in answer.candidates:
+            self._console.print(f"{candidate.score:+7.2f}  {printable(candidate.text)}", markup=False)
 
     def _say(self, text: str, problem: bool = False) -> None:
         self._notices.print(text, style="yellow" if problem else "dim", markup=False)

@@ -35,6 +35,8 @@ class ChatTexts:
     too_long: str
     no_answer: str
     press_ctrl_d: str
+    why_none: str
+    why_title: str
     dice_usage: str
     dice_title: str
     dice_rest: str
@@ -51,6 +53,7 @@ ENGLISH = ChatTexts(
     you="you",
     help="""\
 /dice [N]      the die of the last answer: what the model could have said, and how likely (last N tokens)
+/why           with --best-of: all answers and what the teacher gave each
 /reset         forget the conversation
 /system TEXT   instructions for the model (alone: show them; a dash clears them)
 /save FILE     write the conversation as JSON messages
@@ -76,6 +79,8 @@ A message that begins with a slash: write two slashes.""",
     ),
     no_answer="There is no answer yet; ask something first.",
     press_ctrl_d="(Ctrl-D leaves)",
+    why_none="There is nothing to choose from; start the chat with --best-of 4.",
+    why_title="The teacher scored {count} answers; the first one was shown:",
     dice_usage="/dice takes a number of tokens, such as /dice 20",
     dice_title=(
         "Each token is one roll of a die; ▶ marks the side that came up.\nLeft: the model's own probability. "
@@ -95,6 +100,7 @@ CHINESE = ChatTexts(
     you="你",
     help="""\
 /dice [N]      看上一個回答擲的骰子：模型當時可能說什麼、機率多大（最後 N 個 token）
+/why           搭配 --best-of：列出所有候選回答與模擬老師給的分數
 /reset         忘掉這段對話
 /system 文字   給模型的指示（不加文字：顯示；減號：清除）
 /save 檔案     把對話存成 JSON 訊息
@@ -120,6 +126,8 @@ CHINESE = ChatTexts(
     ),
     no_answer="還沒有回答，請先問一個問題。",
     press_ctrl_d="（按 Ctrl-D 離開）",
+    why_none="沒有候選回答可看；請用 --best-of 4 開始聊天。",
+    why_title="模擬老師給 {count} 個回答打的分數；顯示的是第一個：",
     dice_usage="/dice 後面請接 token 的個數，例如 /dice 20",
     dice_title=(
         "每個 token 都是擲一次骰子的結果，▶ 是擲出的那一面。\n左：模型原本的機率；"

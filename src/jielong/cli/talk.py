@@ -22,6 +22,8 @@ def chat(
     seed: int | None = None,
     draft: Path | None = None,
     lookup: Lookup = False,
+    best_of: int = 1,
+    teacher: Path | None = None,
     lang: Literal["zh", "en"] | None = None,
 ) -> None:
     """Talk with a model. /help inside the chat lists what it can do.
@@ -35,13 +37,19 @@ def chat(
         seed: seed of the die.
         draft: a smaller model with the same tokens, which guesses ahead; the answers stay the larger one's.
         lookup: guess ahead that passages of the conversation come again.
+        best_of: answer so often, and show the answer that the teacher likes best; /why shows all.
+        teacher: a reward model for best_of; by default the one beside the model's run.
         lang: language of the interface; by default your locale's.
     """
     from jielong.cli.chat_session import run_chat
 
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
+    folder = find_model(model)
+    liked = _teacher_of(folder, teacher) if best_of > 1 else None
     drafting = drafting_of(draft, lookup)
-    run_chat(find_model(model), _given(given), system=system, lang=lang, drafting=drafting)
+    run_chat(
+        folder, _given(given), system=system, lang=lang, drafting=drafting, teacher=liked, samples=best_of
+    )
 
 
 def complete(
@@ -110,6 +118,14 @@ def _grammar(engine: "Engine", json_schema: Path | None, regex: str | None) -> "
     if json_schema is not None:
         return json_schema_grammar(engine.tokenizer, engine.end_ids, read_json(json_schema))
     return None if regex is None else regex_grammar(engine.tokenizer, engine.end_ids, regex)
+
+
+def _teacher_of(folder: Path, given: Path | None) -> Path:
+    """The reward model that was named, or that a quickstart put beside the model's run."""
+    path = given or folder.resolve().parent.parent / "reward"
+    if given is None and not path.is_dir():
+        raise UsageError(f"--best-of needs --teacher, a reward model: there is none in {path}")
+    return find_model(path)
 
 
 def _given(values: dict[str, float | int | None]) -> dict[str, float | int]:

@@ -1,4 +1,4 @@
-"""`jielong pretrain` and `jielong sft`: run a recipe."""
+"""`jielong pretrain`, `sft`, `reward`, `dpo` and `rl`: run a recipe."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, TypeVar
 from cyclopts import App
 
 from jielong.cli.manners import Json, Overrides, print_result, settings_help
+from jielong.feedback.settings import PreferenceSettings, RewardSettings, RlSettings
 from jielong.training.settings import PretrainSettings, SftSettings
 
 if TYPE_CHECKING:
     from jielong.training.stage import StageResult
 
-Recipe = TypeVar("Recipe", PretrainSettings, SftSettings)
+Recipe = TypeVar("Recipe", PretrainSettings, SftSettings, RewardSettings, PreferenceSettings, RlSettings)
 
 
 def _run_pretraining(settings: PretrainSettings, resume: bool, quiet: bool, force: bool) -> "StageResult":
@@ -25,6 +26,26 @@ def _run_sft(settings: SftSettings, resume: bool, quiet: bool, force: bool) -> "
     from jielong.training.sft import run_sft
 
     return run_sft(settings, resume, quiet, force)
+
+
+def _run_reward_modelling(settings: RewardSettings, resume: bool, quiet: bool, force: bool) -> "StageResult":
+    from jielong.feedback.reward_model import run_reward_modelling
+
+    return run_reward_modelling(settings, resume, quiet, force)
+
+
+def _run_preference_learning(
+    settings: PreferenceSettings, resume: bool, quiet: bool, force: bool
+) -> "StageResult":
+    from jielong.feedback.dpo import run_preference_learning
+
+    return run_preference_learning(settings, resume, quiet, force)
+
+
+def _run_rl(settings: RlSettings, resume: bool, quiet: bool, force: bool) -> "StageResult":
+    from jielong.feedback.rl_stage import run_rl
+
+    return run_rl(settings, resume, quiet, force)
 
 
 def _command(
@@ -74,4 +95,22 @@ sft_app = _command(
     SftSettings,
     "Fine-tune a model on conversations; only what the assistant says is learned.",
     _run_sft,
+)
+reward_app = _command(
+    "reward",
+    RewardSettings,
+    "Train a reward model on comparisons of answers.",
+    _run_reward_modelling,
+)
+dpo_app = _command(
+    "dpo",
+    PreferenceSettings,
+    "Learn from comparisons directly: DPO, IPO, KTO, ORPO, SimPO.",
+    _run_preference_learning,
+)
+rl_app = _command(
+    "rl",
+    RlSettings,
+    "Reinforcement learning: PPO, GRPO, RLOO and others, on reward models or rules.",
+    _run_rl,
 )

@@ -1,15 +1,19 @@
 """A conversation with a model: history, the context's limit, and answers that can be interrupted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from jielong.core.errors import JielongError
 from jielong.generation.engine import Engine
-from jielong.generation.request import FinishReason, Step
+from jielong.generation.request import FinishReason, Request, Step
 from jielong.generation.settings import SamplingSettings
 
 # Room kept for an answer when the context is nearly full: this share of the context, or max_tokens if that is
 # less.
 _ANSWER_SHARE = 8
+# Likeliest tokens that each step of an answer among several shows.
+DICE_SHOWN = 8
 
 
 class MessageTooLongError(JielongError):
@@ -23,6 +27,21 @@ class MessageTooLongError(JielongError):
         self.tokens = tokens
         self.context = context
         self.room = room
+
+
+class Teacher(Protocol):
+    """Says which of several answers it likes best."""
+
+    def score(self, conversations: Sequence[Sequence[dict[str, str]]]) -> list[float]:
+        """One score a conversation, which ends with the answer: the higher, the better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of the answers of which the best is shown."""
+
+    text: str
+    score: float
 
 
 class Answer:
@@ -43,6 +62,8 @@ class Answer:
         """Steps so far."""
         self.finish_reason: FinishReason | None = None
         """None while it runs, and when it was interrupted."""
+        self.candidates: list[Candidate] = []
+        """All answers of which this is the best, best first; none where there is no teacher."""
 
     @property
     def text(self) -> str:
@@ -73,7 +94,14 @@ class Answer:
 class ChatSession:
     """A conversation, kept as chat messages, in which whole old turns give way when the context is full."""
 
-    def __init__(self, engine: Engine, settings: SamplingSettings | None = None, system: str | None = None):
+    def __init__(
+        self,
+        engine: Engine,
+        settings: SamplingSettings | None = None,
+        system: str | None = None,
+        teacher: Teacher | None = None,
+        samples: int = 1,
+    ):
         """Begin a conversation.
 
         Args:
@@ -81,7 +109,11 @@ class ChatSession:
             settings: how answers are sampled; the model's defaults when None. The n-th question rolls as row
                 n of the seed, so that asking the same thing twice need not give the same answer.
             system: instructions that precede the conversation and are never dropped.
+            teacher: who chooses among several answers.
+            samples: how many there are; only the one that the teacher likes best is shown.
         """
+        self._teacher = teacher
+        self._samples = samples if teacher is not None else 1
         self._engine = engine
         self._settings = settings or engine.defaults
         self._asked = 0
@@ -124,11 +156,35 @@ class ChatSession:
             turns = turns[_length_of_first_turn(turns) :]
             dropped += 1
             ids = self._encode(turns)
-        steps = self._engine.stream(ids, self._settings, index=self._asked)
-        self._asked += 1
+        if self._teacher is None:
+            steps = self._engine.stream(ids, self._settings, index=self._asked)
+        else:
+            steps = self._best(ids, self._asked)
+        self._asked += self._samples
         self.turns = turns
         self.last_answer = Answer(self, steps, dropped)
         return self.last_answer
+
+    def _best(self, ids: list[int], first: int) -> Iterator[Step]:
+        """Answer several times, then give the steps of the answer that the teacher likes best."""
+        assert self._teacher is not None  # noqa: S101  (asked for with a teacher only)
+        requests = [
+            Request(ids, self._settings, first + number, DICE_SHOWN) for number in range(self._samples)
+        ]
+        generations = [self._engine.add(request) for request in requests]
+        try:
+            while any(generation.finish_reason is None for generation in generations):
+                self._engine.step()
+        finally:
+            for generation in generations:
+                generation.cancel()
+        texts = [generation.completion().text for generation in generations]
+        asked = self.messages
+        scores = self._teacher.score([[*asked, {"role": "assistant", "content": text}] for text in texts])
+        order = sorted(range(self._samples), key=lambda number: -scores[number])
+        if self.last_answer is not None:
+            self.last_answer.candidates = [Candidate(texts[number], scores[number]) for number in order]
+        yield from generations[order[0]].take()
 
     def _encode(self, turns: list[dict[str, str]]) -> list[int]:
         first = [{"role": "system", "content": self.system}] if self.system else []

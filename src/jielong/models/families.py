@@ -52,6 +52,10 @@ class TensorMap:
         return None
 
 
+SCORE = TensorMap("score.weight", ("score.weight",))
+"""The head of a reward model; every family's sequence classifiers call it so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """A Hugging Face model type.
@@ -281,7 +285,7 @@ def family_of(model_type: object, where: str) -> Family:
 def tensor_sources(config: ModelConfig, names: list[str]) -> dict[str, tuple[TensorMap, tuple[str, ...]]]:
     """For each of our tensor names: its map, and the file's full names."""
     family = family_of(config.family, "model shape")
-    by_pattern = {tensor.ours: tensor for tensor in family.tensors}
+    by_pattern = {tensor.ours: tensor for tensor in (*family.tensors, SCORE)}
     sources = {}
     for name in names:
         layer, kind = _layer_of(name), name.rpartition(".")[2]

@@ -22,6 +22,7 @@ from jielong.models.weights import INDEX, WEIGHTS, WeightFiles, write_weights
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+_CLASSIFIER = "ForSequenceClassification"
 MAX_SHARD_BYTES = 5_000_000_000
 
 
@@ -33,11 +34,18 @@ def load_config(folder: Path) -> ModelConfig:
     return config_from_hf(read_json(folder / CONFIG), str(folder / CONFIG))
 
 
+def is_reward_model(folder: Path) -> bool:
+    """Whether a model folder holds a sequence classifier, that is a network that scores whole texts."""
+    names = read_json(folder / CONFIG).get("architectures") or []
+    return any(str(name).endswith(_CLASSIFIER) for name in names)
+
+
 def load_model(
     folder: Path,
     dtype: torch.dtype | None = torch.float32,
     device: torch.device | str = "cpu",
     merge: bool = True,
+    scored: bool = False,
 ) -> Transformer:
     """Load a network, in evaluation mode, from a Hugging Face folder of a known family.
 
@@ -48,6 +56,7 @@ def load_model(
         device: where the weights go.
         merge: merge an adapter into the weights, so that the network is a plain one; False keeps it beside
             them, ready to be trained or disabled.
+        scored: load a reward model, a sequence classifier with one label, in place of a language model.
 
     Raises:
         JielongError: one line that names file and tensor when anything is missing, damaged, pickled, left
@@ -56,19 +65,26 @@ def load_model(
     folder = Path(folder)
     base = base_of(folder)
     if base is None:
-        return _load_network(folder, dtype, device)
+        return _load_network(folder, dtype, device, scored)
     check_base(folder, base)
-    model = load_adapter(folder, _load_network(base, dtype, device))
+    model = load_adapter(folder, _load_network(base, dtype, device, False))
     _check_vocabulary(folder, model.config)
     return (merge_and_unload(model) if merge else model).eval()
 
 
-def _load_network(folder: Path, dtype: torch.dtype | None, device: torch.device | str) -> Transformer:
+def _load_network(
+    folder: Path, dtype: torch.dtype | None, device: torch.device | str, scored: bool
+) -> Transformer:
     config = load_config(folder)
     _check_vocabulary(folder, config)
+    if is_reward_model(folder) != scored:
+        kinds = ("a language model", "a reward model")
+        raise JielongError(f"{folder} holds {kinds[not scored]}, not {kinds[scored]}")
     with WeightFiles(folder) as files:
         with torch.device("meta"):
             model = Transformer(config)
+            if scored:
+                model.add_score()
         sources = _find_sources(model, files)
         _check_leftovers(model, files, sources)
         for name, (tensor_map, theirs) in sources.items():
@@ -223,7 +239,7 @@ def save_model(
         raise JielongError(
             "this network carries an adapter; save that, or merge it (merge_and_unload) before"
         )
-    if count_parameters(model.config) != sum(weight.numel() for weight in model.parameters()):
+    if _expected_parameters(model) != sum(weight.numel() for weight in model.parameters()):
         raise JielongError(
             "this network was prepared for inference and has lost its weights' layout; save it before"
         )
@@ -243,6 +259,8 @@ def save_model(
                 )
     # transformers 5 reads `dtype`; vLLM, llama.cpp's converter and transformers 4 also know `torch_dtype`.
     config = {**config_to_hf(model.config), **tokens, "dtype": _DTYPES[dtype], "torch_dtype": _DTYPES[dtype]}
+    if model.score is not None:
+        config |= _classifier_keys(config["architectures"][0])
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder, *_exported(model, dtype), max_shard_bytes)
     write_generation_config(folder, eos_id=eos_id, bos_id=bos_id, pad_id=pad_id, generation=generation)
@@ -265,6 +283,28 @@ def write_generation_config(
 def _token_entries(eos_id: int | Sequence[int], bos_id: int | None, pad_id: int | None) -> dict[str, Any]:
     eos = eos_id if isinstance(eos_id, int) else list(eos_id)
     return {"bos_token_id": bos_id, "eos_token_id": eos, "pad_token_id": pad_id}
+
+
+def _expected_parameters(model: Transformer) -> int:
+    """Weights of a network that was not taken apart; a network that scores has no language head of its own."""
+    config, count = model.config, count_parameters(model.config)
+    if model.score is None:
+        return count
+    untied = (
+        0 if config.tie_word_embeddings else config.vocab_size * (config.embedding_size or config.hidden_size)
+    )
+    return count - untied + config.hidden_size
+
+
+def _classifier_keys(architecture: str) -> dict[str, Any]:
+    """What makes config.json one of a sequence classifier with one label, whose logit is the score."""
+    stem = architecture.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
+    return {
+        "architectures": [stem + _CLASSIFIER],
+        "num_labels": 1,
+        "id2label": {"0": "score"},
+        "label2id": {"score": 0},
+    }
 
 
 class _Exporter:

@@ -7,13 +7,14 @@ differ in is a switch of `ModelConfig`.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from jielong.core.errors import JielongError
 from jielong.core.recipe import Settings
 from jielong.models.attention import attend
 from jielong.models.cache import CachePass, CacheRows, cache_passes, causal_cache_mask, window_mask
@@ -203,7 +204,30 @@ class Transformer(nn.Module):
         self.lm_head: nn.Module | None = (
             None if config.tie_word_embeddings else Linear(inner, config.vocab_size, bias=False)
         )
+        self.score: nn.Module | None = None
+        """A head that scores each position with one number, as reward models and critics have."""
         self.init_weights(seed)
+
+    def add_score(self, keep_head: bool = False) -> None:
+        """Add the head that scores; it begins with zeros, so that every score is zero.
+
+        Args:
+            keep_head: whether the network also stays a language model (a policy that shares its trunk with
+                its critic). Without it an untied language head is dropped.
+        """
+        like = self.embed.weight
+        self.score = Linear(self.config.hidden_size, 1, bias=False).to(like.device, like.dtype)
+        if not like.is_meta:
+            nn.init.zeros_(cast(Linear, self.score).weight)
+        if not keep_head:
+            self.lm_head = None
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Scores [...] in float32 of hidden states [..., D], as `add_score`'s head gives them."""
+        if self.score is None:
+            raise JielongError("this network has no head that scores; it is a language model")
+        scores: Tensor = self.score(hidden).squeeze(-1).float()
+        return scores
 
     def forward(
         self,

@@ -1,22 +1,21 @@
 """The step, compiled: torch.compile around the objective, and what is said where that fails."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from jielong.core.errors import JielongError
 from jielong.core.progress import console
 from jielong.training.compile_cache import remove_half_written
 from jielong.training.distributed import world_size
+from jielong.training.gradients import Objective
 
 _OPTIONS: dict[str, Any] = {"cpp.vec_isa_ok": True}
 """Inductor knows what the processor can do. Whether the C++ compiler can too, it would find out by compiling
 three programs, 9 s of a processor; every compiler that takes torch's headers can."""
 
 
-def compile_objective(objective: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def compile_objective(objective: Objective) -> Objective:
     """Compile a function for one shape of its arguments, when it is first called.
 
     What killed runs have left half-written in the cache of compiled code is removed before.

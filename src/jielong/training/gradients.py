@@ -1,6 +1,8 @@
 """The gradient of one optimizer step: summed over micro-batches and processes, and clipped."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,39 +12,67 @@ from jielong.training.batches import Batch
 from jielong.training.distributed import sum_of_all, world_size
 from jielong.training.parallel import gradient_sync, whole
 
+Statistics = dict[str, Tensor]
+"""What an objective tells of a micro-batch beside its loss: by name, a sum and the number of its parts."""
+
+Objective = Callable[..., Tensor | tuple[Tensor, Statistics]]
+"""Sum of losses of a micro-batch, perhaps with statistics: (model, *inputs of the batch) -> scalar.
+
+A sum, not a mean: the loop divides by what the whole step learns from, so that k micro-batches, or n
+processes, give the gradient of one big batch.
+"""
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """What one step was; every process has the same figures."""
+
+    loss: float
+    """Mean over all that was learned."""
+    learned: float
+    tokens: int
+    statistics: dict[str, float]
+    """Means of what the objective tells."""
+
 
 def accumulate_gradients(
-    network: nn.Module, objective: Callable[..., Tensor], batches: Sequence[Batch], dtype: torch.dtype
-) -> tuple[float, int, int]:
+    network: nn.Module, objective: Objective, batches: Sequence[Batch[Any]], dtype: torch.dtype
+) -> StepFigures:
     """Add the gradients of the mean loss over all targets of a step, those of other processes included.
 
     Args:
         network: a `Network`, perhaps within an engine.
-        objective: sum of losses of a micro-batch: (model, tokens, positions, segments, targets) -> scalar.
+        objective: see `Objective`.
         batches: this process's part of the step's micro-batches.
         dtype: of the computation.
-
-    Returns:
-        Mean loss, targets and tokens of the whole step; every process gets the same ones.
 
     Raises:
         JielongError: no process has a target.
     """
-    targets, tokens = sum_of_all(
-        sum(batch.learned for batch in batches), sum(int((batch.segments > 0).sum()) for batch in batches)
+    learned, tokens = sum_of_all(
+        sum(batch.learned for batch in batches), sum(batch.tokens for batch in batches)
     )
-    if targets == 0:
+    if learned == 0:
         raise JielongError("a step has no token to learn; is the loss mask of the data all zero?")
     total = 0.0
+    told: dict[str, Tensor] = {}
     for number, batch in enumerate(batches, 1):
         with gradient_sync(network, wanted=number == len(batches)):
-            with torch.autocast(batch.tokens.device.type, dtype, enabled=dtype != torch.float32):
-                loss = network(objective, batch.tokens, batch.positions, batch.segments, batch.targets)
-            # The engines average gradients over the processes; the mean is over all targets.
-            torch.autograd.backward(loss / (targets / world_size()))
+            with torch.autocast(batch.inputs[0].device.type, dtype, enabled=dtype != torch.float32):
+                found = network(objective, *batch.inputs)
+            loss, statistics = found if isinstance(found, tuple) else (found, {})
+            # The engines average gradients over the processes; the mean is over all that is learned.
+            torch.autograd.backward(loss / (learned / world_size()))
         total += loss.item()
-    (total,) = sum_of_all(total)
-    return total / targets, int(targets), int(tokens)
+        told = {name: told.get(name, 0) + value.detach() for name, value in statistics.items()}
+    total, *sums = sum_of_all(total, *(part for value in told.values() for part in value.tolist()))
+    means = zip(told, sums[::2], sums[1::2], strict=True)
+    return StepFigures(
+        total / learned,
+        learned,
+        int(tokens),
+        {name: value / count for name, value, count in means if count},
+    )
 
 
 def clip_gradients(model: nn.Module, longest: float) -> float:

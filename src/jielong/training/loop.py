@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from jielong.core.errors import JielongError
 from jielong.core.files import hash_json
@@ -15,7 +15,7 @@ from jielong.models import Transformer
 from jielong.training.ahead import Ahead
 from jielong.training.allocator import freed_memory_kept
 from jielong.training.averaging import TailAverage, first_that_depends_on_length
-from jielong.training.batches import Batch, PackedBatches
+from jielong.training.batches import Batch, Batches
 from jielong.training.checkpoint import (
     Progress,
     last_good,
@@ -34,7 +34,7 @@ from jielong.training.distributed import (
     sum_of_all,
     world_size,
 )
-from jielong.training.gradients import accumulate_gradients, clip_gradients
+from jielong.training.gradients import Objective, accumulate_gradients, clip_gradients
 from jielong.training.health import broken_weight
 from jielong.training.identity import RunIdentity, computer, computer_differences, join
 from jielong.training.interrupt import InterruptGuard, TrainingStoppedError
@@ -52,9 +52,6 @@ from jielong.training.settings import TrainingSettings
 from jielong.training.state import random_state, restore_random_state, restore_state, state_of
 from jielong.training.validation import BitsPerByte
 
-Objective = Callable[[Transformer, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""Sum of losses of a micro-batch: (model, tokens, positions, segments, targets) -> scalar."""
-
 Sampler = Callable[[Transformer], list[dict[str, str]]]
 """Sample texts of the model as it is now, for people to read."""
 
@@ -66,7 +63,7 @@ class Trainer:
     """One run of the loop. Build it with what it needs, then call `run` once."""
 
     model: Transformer
-    batches: PackedBatches
+    batches: Batches
     objective: Objective
     settings: TrainingSettings
     folder: Path
@@ -108,10 +105,12 @@ class Trainer:
     def _train(self, line: ProgressLine, guard: InterruptGuard) -> None:
         while True:
             self.progress.plans = self.planner.plan(self.progress.step, self.progress.plans)
-            stopping = any_process(guard.requested)
-            if stopping or self._checkpoint_is_due():
+            between = self.progress.step % self.batches.period == 0
+            stopping = between and any_process(guard.requested)
+            ended = self.progress.finished or any_process(self.batches.exhausted)
+            if stopping or ended or self._checkpoint_is_due(between):
                 self._save()
-            if self.progress.finished:
+            if ended:
                 return
             if stopping:
                 raise TrainingStoppedError(
@@ -170,7 +169,7 @@ class Trainer:
             self._resume(force)
         elif is_main():
             remove_checkpoints(self._checkpoints)
-        self.ahead = Ahead(self._draw)
+        self.ahead = Ahead(self._draw, wanted=not self.batches.on_policy)
         self.metrics = MetricsLog(self.folder / "metrics.jsonl", self.progress.metrics_bytes)
         parameters = sum(weight.numel() for weight in self.model.parameters())
         self.compiled = self.progress.compiled = choose_compiling(
@@ -194,6 +193,7 @@ class Trainer:
         state = read_state(self._checkpoint, self.model, self.optimizers)
         restore_state(state, self.model, self.optimizers, self._checkpoint)
         self.average.restore(state.get("average", {}))
+        self.batches.restore(state.get("batches", {}))
         restore_random_state(state["random"])
 
     def _note_computer(self) -> None:
@@ -211,21 +211,21 @@ class Trainer:
         step = self.progress.step
         rate = learning_rate_factor(step, self.progress.plans, self.settings.schedule)
         drawn = self.ahead.take(step)
-        loss, learned, tokens = accumulate_gradients(self.network, self.loss, drawn, self.dtype)
+        figures = accumulate_gradients(self.network, self.loss, drawn, self.dtype)
         norm = clip_gradients(self.model, self.settings.optimizer.clip)
-        bad = self.progress.health.judge(loss, norm, self.settings)
+        bad = self.progress.health.judge(figures.loss, norm, self.settings)
         if self.progress.health.must_stop:
             raise self._diverged(str(bad))
         if bad is None:
             self._update(step, rate)
         self._forget_gradients()
-        self._count(step, tokens, time.monotonic() - began)
-        speed = tokens / self.pace.seconds_per_step
-        outcome = {"loss": loss} if bad is None else {"skipped": bad}
+        self._count(step, figures.tokens, time.monotonic() - began)
+        speed = figures.tokens / self.pace.seconds_per_step
+        outcome = {"loss": figures.loss} if bad is None else {"skipped": bad}
         self.metrics.write(
-            step=step + 1, **outcome, lr=rate * self.settings.optimizer.lr, grad_norm=norm, learned=learned,
-            tokens=self.progress.tokens, tokens_per_second=round(speed),
-            seconds=round(self.progress.seconds, 2),
+            step=step + 1, **outcome, lr=rate * self.settings.optimizer.lr, grad_norm=norm,
+            learned=figures.learned, tokens=self.progress.tokens, tokens_per_second=round(speed),
+            seconds=round(self.progress.seconds, 2), **figures.statistics,
         )  # fmt: skip
         self._show(line, speed)
 
@@ -240,7 +240,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
 
-    def _draw(self, step: int) -> list[Batch]:
+    def _draw(self, step: int) -> list[Batch[Any]]:
         """All micro-batches of a step."""
         count = self.settings.accumulate
         return [self.batches.draw(step * count + number, self.device, share()) for number in range(count)]
@@ -288,12 +288,12 @@ class Trainer:
             self.metrics.write(step=self.progress.step, samples=self.sampler(model))
         self.model.train()
 
-    def _checkpoint_is_due(self) -> bool:
-        """At the end, before the rate falls, and else as the settings say."""
+    def _checkpoint_is_due(self, between: bool) -> bool:
+        """Before the rate falls, and else as the settings say; never within a rollout."""
         step, settings = self.progress.step, self.settings
-        if self.progress.finished or step == self._last_common_step() > 0:
+        if between and step == self._last_common_step() > 0:
             return True
-        if step == 0:
+        if step == 0 or not between:
             return False
         if settings.keep_every and step % settings.keep_every == 0:
             return True
@@ -316,7 +316,7 @@ class Trainer:
             raise self._diverged(f"the weight {broken} is not finite")
         progress.metrics_bytes = self.metrics.flush_to_disk()
         state = state_of(self.model, self.optimizers)
-        state |= {"average": self.average.tensors, "random": random_state()}
+        state |= {"average": self.average.tensors, "batches": self.batches.state(), "random": random_state()}
         self._checkpoint = save_checkpoint(
             self._checkpoints, state, progress, settings.keep_checkpoints, self._last_common_step(),
             settings.keep_every,

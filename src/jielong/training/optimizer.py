@@ -1,5 +1,7 @@
 """Optimizers: which weight is moved by what."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -18,26 +20,32 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torc
     rows, so does their product, as far as its rank goes; that A and B get an update of one size each is what
     AdamW does too. An orthogonal update of the product itself is not to be had from a pair.
     """
-    matrices, others = split_parameters(model)
-    fused = all(weight.device.type in {"cpu", "cuda"} for weight in (*matrices, *others))
+    matrices, others, new = split_parameters(model)
+    fused = all(weight.device.type in {"cpu", "cuda"} for weight in (*matrices, *others, *new))
+    groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0}]
+    if new:
+        groups.append({"params": new, "weight_decay": 0.0, "lr": settings.head_factor * settings.lr})
     if settings.name == "adamw":
-        groups = [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        return [torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)]
-    muon = Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay)
-    if not others:
-        return [muon]
-    adamw = torch.optim.AdamW(others, lr=settings.lr, betas=settings.betas, weight_decay=0.0, fused=fused)
-    return [muon, adamw]
+        groups.insert(0, {"params": matrices, "weight_decay": settings.weight_decay})
+    groups = [group for group in groups if group["params"]]
+    adamw = [torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)] if groups else []
+    if settings.name == "adamw":
+        return [*adamw]
+    return [Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay), *adamw]
 
 
-def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The blocks' matrices, and everything else (embeddings, head, norms, biases); nothing that is frozen."""
+def split_parameters(
+    model: nn.Module,
+) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """What is trained: the blocks' matrices; embeddings, head, norms, biases; a critic or a head that scores."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
+    new: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
-        if weight.requires_grad:
+        if not weight.requires_grad:
+            continue
+        if name.startswith(("critic.", "score.")):
+            new.append(weight)
+        else:
             (matrices if weight.ndim == 2 and name.startswith("blocks.") else others).append(weight)
-    return matrices, others
+    return matrices, others, new

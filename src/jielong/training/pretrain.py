@@ -11,7 +11,7 @@ from jielong.training.corpus import TextSource, encode_documents
 from jielong.training.distributed import main_first
 from jielong.training.loop import Sampler
 from jielong.training.settings import PretrainSettings, WeightedPath
-from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
+from jielong.training.stage import Stage, StageResult, load_parent, next_token_stage, run_folder, run_stage
 
 
 def run_pretraining(
@@ -49,7 +49,9 @@ def _stage(settings: PretrainSettings, quiet: bool, survey: Survey[Document] | N
         max_characters=settings.max_characters, survey=survey, quiet=quiet,
     )  # fmt: skip
     rows = [PackedRows(store, settings.training.context) for store in corpus.train]
-    return Stage(
+    return next_token_stage(
+        settings,
+        paths=settings.data,
         name="pretrain",
         title="pretraining",
         model=model or _new_model(settings, corpus.tokenizer),

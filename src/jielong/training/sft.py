@@ -14,7 +14,7 @@ from jielong.training.corpus import TextSource, encode_conversations, encode_doc
 from jielong.training.distributed import main_first
 from jielong.training.loop import Sampler
 from jielong.training.settings import SftSettings
-from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
+from jielong.training.stage import Stage, StageResult, load_parent, next_token_stage, run_folder, run_stage
 
 _TEMPERATURE = 0.3
 """Default for the chat: small models know facts by heart or not at all, and a wild die makes them up."""
@@ -51,7 +51,9 @@ def _stage(settings: SftSettings, quiet: bool) -> Stage:
     )  # fmt: skip
     chats = PackedRows(corpus.train[0], settings.training.context)
     replayed = _replayed(settings, tokenizer, len(chats), quiet)
-    return Stage(
+    return next_token_stage(
+        settings,
+        paths=settings.data,
         name="sft",
         title="fine-tuning",
         model=model,

@@ -1,10 +1,10 @@
 """What every stage does around the loop: note the recipe, train, save the model folder with its lineage."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -19,19 +19,34 @@ from jielong.models import Transformer, load_model, model_hash, save_model, writ
 from jielong.models.adapters import LoraSettings, add_adapter, save_adapter
 from jielong.models.folder import write_generation_config
 from jielong.tokenizer import Tokenizer
-from jielong.training.batches import PackedBatches
+from jielong.training.batches import Batches, PackedBatches
 from jielong.training.checkpoint import newest_checkpoint, read_progress
 from jielong.training.corpus import Corpus
 from jielong.training.distributed import is_main, main_first
+from jielong.training.gradients import Objective
 from jielong.training.identity import RunIdentity, plain_recipe, recipe_differences, refuse_changes
 from jielong.training.loop import Sampler, Trainer
 from jielong.training.losses import next_token_loss
 from jielong.training.parallel import whole_model
 from jielong.training.result import TrainingResult
-from jielong.training.settings import PretrainSettings, SftSettings, WeightedPath
+from jielong.training.settings import TrainingSettings, WeightedPath
 from jielong.training.validation import BitsPerByte, token_lengths
 
-StageSettings = PretrainSettings | SftSettings
+
+class StageSettings(Protocol):
+    """What the recipes of all stages have; they are `Settings`."""
+
+    @property
+    def out(self) -> Path:
+        """The run folder."""
+
+    @property
+    def training(self) -> TrainingSettings:
+        """How long and how precisely."""
+
+    @property
+    def seed(self) -> int:
+        """Of the order of the data."""
 
 
 @dataclass
@@ -45,6 +60,8 @@ class StageResult:
     """Parameters that are not frozen."""
     training: TrainingResult
     problems: Problems
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What the stage measured beside."""
 
     def summary(self) -> dict[str, Any]:
         """The result as plain values, for printing."""
@@ -55,6 +72,7 @@ class StageResult:
             "tokens_per_second": round(self.training.tokens_per_second),
             "mfu": _rounded(self.training.utilisation),
             "skipped": self.problems.counts,
+            **self.extra,
         }
 
     def measured(self) -> dict[str, Any]:
@@ -122,35 +140,68 @@ class Stage:
     title: str
     """For the progress line."""
     model: Transformer
-    corpus: Corpus
-    mixture: Mixture
-    """The rows to train on."""
-    sources: list[tuple[str, TokenStore]]
-    """Names and stores of what the mixture consists of, in its order."""
-    sampler: Sampler | None
-    parent: Path | None
+    tokenizer: Tokenizer
+    batches: Batches
+    objective: Objective
+    data: list[dict[str, Any]]
+    """What goes in: name, number of documents and hash of each source of the batches, then of what is held
+    out."""
+    problems: Problems
+    """What could not be read."""
+    paths: Sequence[Path | WeightedPath] = ()
+    """Where the first source lies, to say which file changed."""
+    parent: Path | None = None
+    validation: BitsPerByte | None = None
+    sampler: Sampler | None = None
+    save: Callable[..., None] = save_model
+    """Writes the network into a folder; takes what `save_model` takes."""
     temperature: float = 0.7
     """Of the die, when somebody chats with the model."""
 
-    def fingerprints(self) -> list[dict[str, Any]]:
-        """What went in: names, numbers of documents, hashes."""
-        return [
-            {"name": name, "documents": len(store), "sha256": store.fingerprint}
-            for name, store in [*self.sources, ("heldout", self.corpus.heldout)]
-        ]
-
-    def identity(self, paths: Sequence[Path | WeightedPath]) -> list[dict[str, Any]]:
+    def identity(self) -> list[dict[str, Any]]:
         """What a resumed run must have read too; with the files, to say which one changed."""
-        tokenizer = self.corpus.tokenizer
-        first, *others = self.fingerprints()
+        first, *others = self.data
         # A checkpoint holds what is trained; what is not comes from here.
         frozen = self.parent if self.model.adapter is not None else None
         return [
             *([{"name": "parent", "sha256": model_hash(frozen)}] if frozen else []),
-            {**first, "files": _listed_files(paths)},
+            {**first, "files": _listed_files(self.paths)},
             *others,
-            {"name": "tokenizer", "tokens": tokenizer.vocab_size, "sha256": tokenizer.fingerprint},
+            {"name": "tokenizer", "tokens": self.tokenizer.vocab_size, "sha256": self.tokenizer.fingerprint},
         ]
+
+
+def next_token_stage(
+    settings: StageSettings,
+    *,
+    corpus: Corpus,
+    mixture: Mixture,
+    sources: Sequence[tuple[str, TokenStore]],
+    **rest: Any,
+) -> Stage:
+    """A stage that predicts the next token of packed rows, and measures itself on those held out.
+
+    Args:
+        settings: the recipe.
+        corpus: what was read.
+        mixture: the rows to train on.
+        sources: names and stores of what the mixture consists of, in its order.
+        rest: further fields of the stage.
+    """
+    with main_first():
+        heldout = PackedRows(corpus.heldout, settings.training.context)
+    return Stage(
+        tokenizer=corpus.tokenizer,
+        batches=PackedBatches(mixture, settings.training.batch_rows, settings.seed),
+        objective=next_token_loss,
+        data=[
+            {"name": name, "documents": len(store), "sha256": store.fingerprint}
+            for name, store in [*sources, ("heldout", corpus.heldout)]
+        ],
+        problems=corpus.problems,
+        validation=BitsPerByte(heldout, token_lengths(corpus.tokenizer)) if len(heldout) else None,
+        **rest,
+    )
 
 
 def run_stage(
@@ -168,21 +219,18 @@ def run_stage(
     Raises:
         JielongError: training failed.
     """
-    corpus, training = stage.corpus, settings.training
     torch.manual_seed(settings.seed)  # of dropout
     if not quiet:
-        for line in corpus.problems.lines():
+        for line in stage.problems.lines():
             console().print(line)
-    with main_first():
-        heldout = PackedRows(corpus.heldout, training.context)
     trainer = Trainer(
         model=stage.model,
-        batches=PackedBatches(stage.mixture, training.batch_rows, settings.seed),
-        objective=next_token_loss,
-        settings=training,
+        batches=stage.batches,
+        objective=stage.objective,
+        settings=settings.training,
         folder=settings.out,
-        identity=RunIdentity(plain_recipe(settings), stage.identity(settings.data)),
-        validation=BitsPerByte(heldout, token_lengths(corpus.tokenizer)) if len(heldout) else None,
+        identity=RunIdentity(plain_recipe(cast(Settings, settings)), stage.identity()),
+        validation=stage.validation,
         sampler=stage.sampler,
         title=stage.title,
         quiet=quiet,
@@ -194,21 +242,22 @@ def _finish(
     stage: Stage, settings: StageSettings, trainer: Trainer, result: TrainingResult, quiet: bool
 ) -> StageResult:
     """Write the model folder (network, tokenizer, lineage) and the recipe as it was really run."""
-    tokenizer, out = stage.corpus.tokenizer, trainer.folder
+    tokenizer, out = stage.tokenizer, trainer.folder
     weights = list(trainer.model.parameters())
     parameters = sum(weight.numel() for weight in weights)
     trained = sum(weight.numel() for weight in weights if weight.requires_grad)
-    done = StageResult(out, out / "model", parameters, trained, result, stage.corpus.problems)
+    done = StageResult(out, out / "model", parameters, trained, result, stage.problems)
     model = whole_model(trainer.model)
     if model is None or not is_main():
         return done
-    passes = trainer.batches.passes(result.steps * settings.training.accumulate)
-    read = list(zip(stage.fingerprints(), passes, strict=False))  # what is held out is not among the passes
+    passes = stage.batches.passes(result.steps * settings.training.accumulate)
+    read = list(zip(stage.data, passes, strict=False))  # what is held out is not among the passes
     if not quiet:
         shown = ", ".join(f"{item['name']} {times:.2f} times" for item, times in read)
         console().print(f"{stage.title} went through {shown}")
-    data = [*({**item, "passes": round(times, 4)} for item, times in read), stage.fingerprints()[-1]]
-    used = settings.model_copy(update={"training": result.settings})
+    passed = [{**item, "passes": round(times, 4)} for item, times in read]
+    data = [*passed, *stage.data[len(passed) :]]
+    used = cast(Settings, settings).model_copy(update={"training": result.settings})
     write_atomically(out / "recipe.yaml", used.to_yaml())
     model = model.to("cpu").eval()
     with folder_written_atomically(out / "model") as folder:
@@ -228,11 +277,11 @@ def _finish(
 
 def _save_network(stage: Stage, model: Transformer, folder: Path) -> None:
     """Write the network, or the adapter on it where its base stayed as it was."""
-    tokenizer = stage.corpus.tokenizer
+    tokenizer = stage.tokenizer
     bos, eos, pad = tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id
     generation = {"do_sample": True, "temperature": stage.temperature, "top_p": 0.95}
     if model.adapter is None:
-        save_model(model, folder, bos_id=bos, eos_id=eos, pad_id=pad, generation=generation)
+        stage.save(model, folder, bos_id=bos, eos_id=eos, pad_id=pad, generation=generation)
     elif stage.parent is not None:
         save_adapter(model, folder, stage.parent.resolve())
         write_generation_config(folder, bos_id=bos, eos_id=eos, pad_id=pad, generation=generation)

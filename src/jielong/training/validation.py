@@ -47,11 +47,10 @@ class BitsPerByte:
             rows, counted = _even_share(drawn)
             for start in range(0, len(rows), batch_rows):
                 chosen = slice(start, start + batch_rows)
-                batch = make_batch(self.packed, rows[chosen], device)
-                batch.targets[~torch.from_numpy(counted[chosen])] = IGNORED
-                loss = network(next_token_loss, batch.tokens, batch.positions, batch.segments, batch.targets)
-                nats += loss.item()
-                targets = batch.targets.cpu().numpy()
+                inputs = make_batch(self.packed, rows[chosen], device).inputs
+                inputs.targets[~torch.from_numpy(counted[chosen])] = IGNORED
+                nats += network(next_token_loss, *inputs).item()
+                targets = inputs.targets.cpu().numpy()
                 spelled += int(self.lengths[targets[targets != IGNORED]].sum())
         network.train(was_training)
         nats, spelled = sum_of_all(nats, spelled)

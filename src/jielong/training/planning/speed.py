@@ -82,7 +82,7 @@ def measure_training_speed(
     while time.monotonic() - began < seconds or len(times) < 2:
         start = time.monotonic()
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss = next_token_loss(model, batch.tokens, batch.positions, batch.segments, batch.targets)
+            loss = next_token_loss(model, *batch.inputs)
         torch.autograd.backward(loss / batch.learned)
         for optimizer in optimizers:
             optimizer.step()

@@ -1,0 +1,150 @@
+"""Reward models: trained on comparisons, used to score conversations."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from jielong.core.errors import JielongError
+from jielong.core.files import find_model
+from jielong.data import Problems
+from jielong.feedback.answers import AnswerInputs, last_scores, without_gradient
+from jielong.feedback.objectives.masked import Statistics
+from jielong.feedback.objectives.reward import bradley_terry_loss
+from jielong.feedback.pairs import PairBatches
+from jielong.feedback.preference_pairs import read_pairs
+from jielong.feedback.reward_report import measure_reward_model
+from jielong.feedback.settings import RewardSettings
+from jielong.feedback.token_rows import TokenPair, TokenRow, encode_completion
+from jielong.models import Transformer, add_measurements, load_model
+from jielong.tokenizer import Tokenizer
+from jielong.training.distributed import is_main, main_first
+from jielong.training.precision import choose_device, choose_precision
+from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
+
+Message = Mapping[str, Any]
+
+
+class RewardModel:
+    """Scores conversations that end with an answer: the higher, the better.
+
+    Args:
+        model: with a head that scores.
+        tokenizer: its own.
+        dtype: of the computation.
+    """
+
+    def __init__(self, model: Transformer, tokenizer: Tokenizer, dtype: torch.dtype = torch.float32) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.dtype = dtype
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | str = "cpu") -> Self:
+        """Load a reward model's folder, or the run folder it lies in.
+
+        Raises:
+            JielongError: the folder holds something else.
+        """
+        folder = find_model(folder)
+        place = torch.device(device)
+        model = load_model(folder, device=place, scored=True)
+        return cls(model, Tokenizer.load(folder), choose_precision("auto", place))
+
+    def score(self, conversations: Sequence[Sequence[Message]]) -> list[float]:
+        """One score a conversation.
+
+        Raises:
+            JielongError: a conversation is longer than the model can read.
+        """
+        rows = [
+            encode_completion(self.tokenizer, [dict(turn) for turn in turns[:-1]], [dict(turns[-1])])
+            for turns in conversations
+        ]
+        return self.score_rows(rows)
+
+    def score_rows(self, rows: Sequence[TokenRow]) -> list[float]:
+        """One score a chat that is in tokens already."""
+        longest = self.model.config.max_position_embeddings
+        if any(len(row.ids) > longest for row in rows):
+            raise JielongError(
+                f"a conversation is longer than the reward model's context of {longest} tokens"
+            )
+        device = next(self.model.parameters()).device
+        found = without_gradient(
+            partial(last_scores, self.model), rows, self.tokenizer.pad_id, device, self.dtype
+        )
+        return [float(score) for score in found]
+
+
+def run_reward_modelling(
+    settings: RewardSettings, resume: bool = False, quiet: bool = False, force: bool = False
+) -> StageResult:
+    """Read comparisons, train a reward model, measure it on held-out ones, and write `out/model`.
+
+    Args:
+        settings: the recipe.
+        resume: go on from the newest checkpoint of `out`.
+        quiet: no progress on standard error.
+        force: resume though recipe or data changed, or begin anew over an unfinished run.
+
+    Raises:
+        JielongError: no usable comparison, or training failed.
+    """
+    with run_folder(settings, settings.out, resume, force):
+        with main_first():
+            stage, heldout = _stage(settings)
+        result = run_stage(stage, settings, resume, quiet, force)
+        if is_main():
+            report = measure_reward_model(RewardModel.load(result.model), heldout)
+            report.write(settings.out)
+            add_measurements(result.model, {"heldout": report.figures()})
+            result.extra = report.figures()
+        return result
+
+
+def _stage(settings: RewardSettings) -> tuple[Stage, list[TokenPair]]:
+    parent = find_model(settings.parent)
+    model, tokenizer = load_parent(parent)
+    model.add_score()
+    problems = Problems()
+    pairs, heldout = read_pairs(
+        settings.data, settings.heldout, tokenizer, context=settings.training.context,
+        heldout_share=settings.heldout_share, seed=settings.seed, problems=problems,
+    )  # fmt: skip
+    batches = PairBatches(pairs, settings.training.batch_rows, settings.seed, tokenizer.pad_id)
+    stage = Stage(
+        name="reward",
+        title="reward model",
+        model=model,
+        tokenizer=tokenizer,
+        batches=batches,
+        objective=partial(reward_objective, settings),
+        data=[{"name": "data", "documents": len(pairs), "sha256": batches.fingerprint}],
+        problems=problems,
+        paths=settings.data,
+        parent=parent,
+    )
+    return stage, heldout
+
+
+def reward_objective(
+    settings: RewardSettings, model: Transformer, *inputs: Tensor
+) -> tuple[Tensor, Statistics]:
+    """Sum of the Bradley-Terry losses of P pairs, with their statistics.
+
+    Args:
+        settings: margin, label smoothing, ties, centring.
+        model: with a head that scores.
+        inputs: what `PairBatches` draws.
+    """
+    *answers, margins, ties = inputs
+    chosen, rejected = last_scores(model, AnswerInputs(*answers)).chunk(2)
+    return bradley_terry_loss(
+        chosen, rejected, margin=settings.margin * margins, label_smoothing=settings.label_smoothing,
+        centring=settings.centring, ties=ties if settings.tie_margin else None,
+        tie_margin=settings.tie_margin, normalizer=1.0,
+    )  # fmt: skip

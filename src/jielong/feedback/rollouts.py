@@ -1,0 +1,75 @@
+"""Rollouts: the policy answers prompts."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jielong.feedback.prompts import Prompt
+from jielong.feedback.rewards import Answer
+from jielong.generation import Engine, Request, SamplingSettings
+from jielong.models import Transformer, prepare_for_inference
+from jielong.tokenizer import Tokenizer
+
+
+class RolloutBackend(Protocol):
+    """Who answers."""
+
+    def answer(
+        self,
+        policy: Transformer,
+        prompts: Sequence[Prompt],
+        settings: SamplingSettings,
+        streams: Sequence[int],
+    ) -> list[Answer]:
+        """Answer prompts, with the policy's weights as they are.
+
+        Args:
+            policy: the network that is trained.
+            prompts: what to answer; one that is to be answered several times stands here as often.
+            settings: how to sample.
+            streams: for each, the number of the answer in the run: it rolls with numbers of its own.
+
+        Returns:
+            The answers, in order.
+        """
+
+
+@dataclass
+class EngineRollouts:
+    """Rollouts by this program's engine, which computes a prompt once for all of its answers."""
+
+    tokenizer: Tokenizer
+    weights: str = "training"
+    """Of the network that answers: `training` as they are, or narrower ones (`prepare_for_inference`)."""
+
+    def answer(
+        self,
+        policy: Transformer,
+        prompts: Sequence[Prompt],
+        settings: SamplingSettings,
+        streams: Sequence[int],
+    ) -> list[Answer]:
+        """As `RolloutBackend.answer`; of narrower weights with the log-probabilities that were rolled with."""
+        narrow = self.weights != "training"
+        model = prepare_for_inference(copy.deepcopy(policy), self.weights) if narrow else policy.eval()
+        engine = Engine(model, self.tokenizer, prefix_bytes=0)
+        asked = zip(prompts, streams, strict=True)
+        requests = [Request(prompt.ids, settings, stream, 0 if narrow else None) for prompt, stream in asked]
+        if narrow:
+            generations = [engine.add(request) for request in requests]
+            while engine.step():
+                pass
+            done = [generation.completion() for generation in generations]
+            rolled: list[list[float] | None] = [
+                [math.log(step.probability or 1.0) for step in generation.take()]
+                for generation in generations
+            ]
+        else:
+            done, rolled = engine.run(requests), [None] * len(requests)
+        policy.train()
+        return [
+            Answer(prompt, one.ids, one.text, one.finish_reason == "stop", logs)
+            for prompt, one, logs in zip(prompts, done, rolled, strict=True)
+        ]

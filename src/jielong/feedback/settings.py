@@ -1,0 +1,253 @@
+"""Settings of the stages that learn from feedback."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from jielong.core.recipe import Settings
+from jielong.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
+
+
+def _training(lr: float, **values: Any) -> TrainingSettings:
+    """Defaults of a stage that moves a finished model a little."""
+    return TrainingSettings(
+        optimizer=OptimizerSettings(lr=lr), schedule=ScheduleSettings(warmup=5, floor=0.1), compile="no",
+        **values,
+    )  # fmt: skip
+
+
+class RewardSettings(Settings):
+    """A reward model: comparisons in, a network that scores whole conversations out."""
+
+    out: Path = Path("runs/reward")
+    """Run folder: recipe.yaml, metrics.jsonl, checkpoints/ and model/ go there."""
+    parent: Path
+    """The model folder to begin from; its language head gives way to one that scores."""
+    data: tuple[Path, ...]
+    """Files or folders of preferences: chosen and rejected answers, rankings, or thumbs (detected)."""
+    heldout: tuple[Path, ...] = ()
+    """Preferences to measure accuracy and calibration on; without them a share of `data` is held out."""
+    heldout_share: float = Field(0.1, gt=0, lt=1)
+    """Share of the prompts that is held out when `heldout` is empty."""
+    margin: float = Field(0.0, ge=0)
+    """By how much a win has to be a win; a row's own `margin` is multiplied with it where it has one."""
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """Share of the labels that is taken to be wrong."""
+    tie_margin: float = Field(0.0, ge=0)
+    """Differences below it look like ties; needed where the data has ties."""
+    centring: float = Field(0.01, ge=0)
+    """Weight of the squared sum of a pair's scores, which keeps scores around zero."""
+    training: TrainingSettings = _training(3e-4, epochs=1, batch_rows=16)
+    """batch_rows counts pairs."""
+    seed: int = 0
+    """Seed of the order of the data."""
+
+
+class PreferenceSettings(Settings):
+    """Learning from preferences directly, without a reward model: DPO and its relatives."""
+
+    out: Path = Path("runs/dpo")
+    """Run folder: recipe.yaml, metrics.jsonl, checkpoints/ and model/ go there."""
+    parent: Path
+    """The model folder to begin from, and the reference that is not left too far."""
+    data: tuple[Path, ...]
+    """Files or folders of preferences; for kto also thumbs."""
+    heldout_share: float = Field(0.05, gt=0, lt=1)
+    """Share of the prompts that is held out."""
+    loss: Literal["dpo", "ipo", "kto", "orpo", "simpo"] = "dpo"
+    """The objective; orpo and simpo need no reference."""
+    beta: float = Field(0.1, gt=0)
+    """Strength of the tie to the reference (dpo, kto), tau of ipo, the scale of simpo's mean log-probability;
+    orpo's weight of the odds ratio."""
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """Share of the labels that is taken to be wrong (dpo)."""
+    gamma: float = Field(0.5, ge=0)
+    """Margin that simpo asks for."""
+    training: TrainingSettings = _training(1e-4, epochs=1, batch_rows=16)
+    """batch_rows counts pairs."""
+    seed: int = 0
+    """Seed of the order of the data."""
+
+
+class RewardSource(Settings):
+    """Where a part of the reward comes from."""
+
+    kind: Literal["model", "judge", "check", "format", "length", "language"]
+    """model: a reward model; judge: the built-in world's hidden judge; check: the row's `check` finds the
+    answer right, as in an exam; format: a regular expression matches; length: shorter than a number of characters; language: the answer
+    is in the language of the question."""
+    weight: float = 1.0
+    """Weight in the sum."""
+    model: Path | None = None
+    """Of kind model: the folder."""
+    pattern: str = ""
+    """Of kind format: the regular expression, searched in the answer."""
+    characters: int = Field(0, ge=0)
+    """Of kind length: the longest answer that earns 1; what is longer earns less."""
+    side: Literal["helpful", "safe", "both"] = "both"
+    """Of kind judge: which of its two scores, or their product. Of the others: what they count as where
+    `combine` tells the two apart; both is helpful."""
+
+
+class KlSettings(Settings):
+    """How far the policy may go from its reference."""
+
+    coefficient: float = Field(0.05, ge=0)
+    """Weight of the divergence; 0 needs no reference."""
+    place: Literal["reward", "loss"] = "reward"
+    """Whether each token pays for it, or the loss holds it."""
+    estimator: Literal["k1", "k2", "k3"] = "k1"
+    """See `jielong.feedback.objectives.kl`."""
+    target: float | None = Field(None, gt=0)
+    """Nats an answer that the coefficient is steered to; by default it is fixed."""
+    horizon: float = Field(2000.0, gt=0)
+    """Answers over which the coefficient is steered."""
+    stop_at: float | None = Field(None, gt=0)
+    """Nats an answer at which the run ends."""
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "ppo": {"advantage": "gae", "critic": "separate", "epochs": 2, "samples": 1, "prompts_per_rollout": 64},
+    "grpo": {
+        "advantage": "group", "aggregation": "sequence-mean",
+        "kl": {"place": "loss", "estimator": "k3", "coefficient": 0.02},
+    },
+    "dr-grpo": {
+        "advantage": "group", "scale": "none", "aggregation": "sequence-sum",
+        "kl": {"place": "loss", "estimator": "k3", "coefficient": 0.0},
+    },
+    "dapo": {
+        "advantage": "group", "clip_high": 0.28, "dynamic_sampling": True, "overlong_buffer": 16,
+        "kl": {"place": "loss", "estimator": "k3", "coefficient": 0.0},
+    },
+    "gspo": {
+        "advantage": "group", "ratio": "geometric", "aggregation": "sequence-mean", "clip_low": 3e-4,
+        "clip_high": 4e-4, "kl": {"place": "loss", "estimator": "k3", "coefficient": 0.0},
+    },
+    "rloo": {"advantage": "leave-one-out", "samples": 4},
+    "reinforce++": {"advantage": "reinforce++", "samples": 1, "prompts_per_rollout": 64},
+}  # fmt: skip
+"""What an algorithm's name stands for; whatever a recipe states itself goes first."""
+
+
+class RlSettings(Settings):
+    """Reinforcement learning: the model answers, answers are scored, likely becomes what scored well."""
+
+    out: Path = Path("runs/rl")
+    """Run folder: recipe.yaml, metrics.jsonl, checkpoints/ and model/ go there."""
+    parent: Path
+    """The model folder to begin from, and the reference that is not left too far."""
+    prompts: tuple[Path, ...]
+    """Files of prompts: rows with `prompt` or `messages`, and whatever the rewards look at."""
+    rewards: tuple[RewardSource, ...]
+    """What an answer earns."""
+    combine: Literal["sum", "gate", "lagrangian"] = "sum"
+    """sum: weighted. gate: the helpful part counts only where the safe part is above `safe_enough`, else the
+    safe part does (Llama 2, arXiv 2307.09288, section 3.2.3). lagrangian: helpful minus lambda times the
+    missing safety, where lambda grows until answers are safe enough (Safe RLHF, arXiv 2310.12773)."""
+    safe_enough: float = 0.5
+    """The score of the safe part that counts as safe."""
+    multiplier_rate: float = Field(0.05, gt=0)
+    """How fast lambda moves."""
+    algorithm: Literal["ppo", "grpo", "dr-grpo", "dapo", "gspo", "rloo", "reinforce++"] = "grpo"
+    """A name for a set of the settings below (`PRESETS`); those that are given win."""
+    prompts_per_rollout: int = Field(16, gt=0)
+    """Prompts that are answered at a time."""
+    samples: int = Field(8, gt=0)
+    """Answers to each of them."""
+    epochs: int = Field(1, gt=0)
+    """Passes over the answers of a rollout. An optimizer step takes training.batch_rows times
+    training.accumulate answers, so a pass may be several steps."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the die of the rollouts. No other filter is used: it would bias the ratio of probabilities."""
+    max_tokens: int = Field(64, gt=0)
+    """Longest answer."""
+    advantage: Literal["gae", "group", "leave-one-out", "reinforce++"] = "group"
+    """How much better than expected an answer was; gae needs a critic."""
+    scale: Literal["group", "batch", "none"] = "group"
+    """Of group: the standard deviation that the advantage is divided by."""
+    whiten: bool = True
+    """Of gae: shift and scale the advantages to mean zero and variance one."""
+    gamma: float = Field(1.0, ge=0, le=1)
+    """Discount a token."""
+    lam: float = Field(0.95, ge=0, le=1)
+    """Of gae: 0 trusts the critic alone, 1 the rewards alone."""
+    critic: Literal["none", "separate", "shared"] = "none"
+    """A network of its own, or a second head on the policy."""
+    value_weight: float = Field(0.5, gt=0)
+    """Of the critic's loss beside the policy's."""
+    value_clip: float | None = Field(0.2, gt=0)
+    """How far a value may move in an update."""
+    clip_low: float = Field(0.2, gt=0)
+    """The ratio of probabilities counts down to 1 - this,"""
+    clip_high: float = Field(0.2, gt=0)
+    """and up to 1 + this."""
+    dual_clip: float | None = Field(None, gt=1)
+    """Largest ratio that counts where the advantage is negative."""
+    ratio: Literal["token", "sequence", "geometric"] = "token"
+    """Of what the ratio is: a token, a whole answer, or its geometric mean."""
+    aggregation: Literal["token-mean", "sequence-mean", "sequence-sum"] = "token-mean"
+    """How the losses of tokens become one."""
+    entropy: float = Field(0.0, ge=0)
+    """Weight of the entropy, which keeps the die a die."""
+    kl: KlSettings = KlSettings()
+    no_end_penalty: float = Field(1.0, ge=0)
+    """Taken from the score of an answer that was cut off."""
+    overlong_buffer: int = Field(0, ge=0)
+    """Tokens before `max_tokens` over which a soft punishment sets in (DAPO)."""
+    dynamic_sampling: bool = False
+    """Draw further prompts for those whose answers all earned the same (DAPO)."""
+    rollout_weights: Literal["training", "bfloat16", "int8"] = "training"
+    """Weights that answer: those that are trained, or narrower ones, whose probabilities are corrected for."""
+    rollout_backend: Literal["engine", "vllm"] = "engine"
+    """Who answers: this program's engine, or a vLLM in the same process (a GPU is needed)."""
+    training: TrainingSettings = _training(1e-4, steps=100, batch_rows=32)
+    """batch_rows counts the answers that are computed at once."""
+    sample_prompts: tuple[str, ...] = ()
+    """Questions that the model answers now and then; by default some of the prompts."""
+    seed: int = 0
+    """Seed of the order of the prompts and of the dice."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        preset = PRESETS.get(values.get("algorithm", "grpo"), {})
+        kl = values.get("kl", {})
+        merged = {**preset, **values}
+        if isinstance(kl, dict):
+            merged["kl"] = {**preset.get("kl", {}), **kl}
+        return merged
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "RlSettings":
+        if (self.advantage == "gae") != (self.critic != "none"):
+            raise ValueError("advantage gae needs a critic, separate or shared, and nothing else takes one")
+        if self.advantage in ("group", "leave-one-out") and self.samples < 2:
+            raise ValueError(
+                f"advantage {self.advantage} compares answers of one prompt: samples must be 2 or more"
+            )
+        if self.answers_per_rollout % self.answers_per_step:
+            raise ValueError(
+                f"an optimizer step takes training.batch_rows x training.accumulate = {self.answers_per_step} "
+                f"answers, which does not divide the {self.answers_per_rollout} of a rollout "
+                "(prompts_per_rollout x samples)"
+            )
+        return self
+
+    @property
+    def answers_per_rollout(self) -> int:
+        """Answers that are sampled at a time."""
+        return self.prompts_per_rollout * self.samples
+
+    @property
+    def answers_per_step(self) -> int:
+        """Answers of one optimizer step."""
+        return self.training.batch_rows * self.training.accumulate
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Optimizer steps that one rollout is learned from."""
+        return self.epochs * self.answers_per_rollout // self.answers_per_step
