@@ -80,6 +80,7 @@ def train(name: str, rate: float, seed: int, material: Material, options: argpar
             "checkpoint_every": options.steps + 1, "validation_rows": 250,
         }
     )  # fmt: skip
+    config = qwen3_config(options.width, options.layers, tokenizer.vocab_size, CONTEXT)
     with tempfile.TemporaryDirectory() as folder:
         result = Trainer(
             model=Transformer(

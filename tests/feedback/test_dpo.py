@@ -13,7 +13,8 @@ from jielong.feedback.settings import PreferenceSettings
 def recipe(tmp_path, parent, comparisons):
     def make(name="run", **values):
         training = {"steps": 20, "batch_rows": 8, "precision": "float32", "compile": "no", "device": "cpu",
-                    "optimizer": {"lr": 1e-3}, "schedule": {"warmup": 0}, **values.pop("training", {})}  # fmt: skip
+                    "optimizer": {"lr": 1e-3}, "schedule": {"warmup": 0},
+                    **values.pop("training", {})}  # fmt: skip
         return PreferenceSettings.parse(
             {"out": tmp_path / name, "parent": parent, "data": [comparisons], "training": training, **values}
         )

@@ -1,6 +1,5 @@
 """Learning from preferences without a reward model: DPO, IPO, KTO, ORPO and SimPO on one batch of pairs."""
 
-import copy
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +19,7 @@ from jielong.feedback.objectives.preference import (
     simpo_loss,
 )
 from jielong.feedback.pairs import PairBatches, pack_pairs
+from jielong.feedback.policy import Reference
 from jielong.feedback.preference_pairs import read_pairs
 from jielong.feedback.settings import PreferenceSettings
 from jielong.feedback.token_rows import TokenRow
@@ -40,7 +40,7 @@ class ReferencedPairs(PairBatches):
     """
 
     on_policy = True  # not for the weights, but so that two networks do not compute side by side
-    reference: Transformer
+    reference: Reference
     dtype: torch.dtype
 
     mismatched = False
@@ -67,8 +67,9 @@ class ReferencedPairs(PairBatches):
 
     def _with_reference(self, inputs: AnswerInputs) -> tuple[Tensor, ...]:
         device = inputs.tokens.device
-        with torch.no_grad(), torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return *inputs, _sums(self.reference.to(device), inputs)
+        autocast = torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
+        with torch.no_grad(), autocast, self.reference.network() as network:
+            return *inputs, _sums(network.to(device), inputs)
 
 
 def run_preference_learning(
@@ -93,9 +94,9 @@ def run_preference_learning(
 
 def _stage(settings: PreferenceSettings) -> Stage:
     parent = find_model(settings.parent)
-    model, tokenizer = load_parent(parent)
+    model, tokenizer = load_parent(parent, settings.lora, settings.seed)
     problems, training = Problems(), settings.training
-    pairs, heldout = read_pairs(
+    pairs, _ = read_pairs(
         settings.data, (), tokenizer, context=training.context, heldout_share=settings.heldout_share,
         seed=settings.seed, problems=problems,
     )  # fmt: skip
@@ -103,7 +104,7 @@ def _stage(settings: PreferenceSettings) -> Stage:
     if settings.loss in _NEED_REFERENCE:
         batches = ReferencedPairs(pairs, training.batch_rows, settings.seed, tokenizer.pad_id)
         batches.mismatched = settings.loss == "kto"
-        batches.reference = copy.deepcopy(model).eval().requires_grad_(False)
+        batches.reference = Reference.of(model)
         batches.dtype = choose_precision(training.precision, choose_device(training.device))
     return Stage(
         name=settings.loss,

@@ -1,4 +1,4 @@
-"""From files of preferences to pairs in tokens: read, encoded, and split into what is learned and held out."""
+"""From files of preferences to pairs in tokens: read, encoded, split into what is learned and held out."""
 
 from collections.abc import Sequence
 from pathlib import Path

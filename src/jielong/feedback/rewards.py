@@ -155,7 +155,7 @@ class Rewards:
         return (helpful + self.multiplier * (harmless - enough)) / (1 + self.multiplier), parts
 
     def learn(self, missing: float) -> None:
-        """Move the multiplier after a rollout whose answers lacked so much safety on average (negative: none)."""
+        """Move the multiplier after a rollout whose answers lacked so much safety on average."""
         if self.settings.combine == "lagrangian":
             self.multiplier *= float(np.exp(self.settings.multiplier_rate * np.clip(missing, -5, 5)))
 

@@ -21,13 +21,12 @@ from jielong.feedback.objectives.advantages import (
 from jielong.feedback.objectives.kl import KlController, kl_rewards
 from jielong.feedback.objectives.masked import count_units
 from jielong.feedback.objectives.policy import importance_weights
-from jielong.feedback.policy import Actor, critic_values
+from jielong.feedback.policy import Actor, Reference, critic_values
 from jielong.feedback.prompts import Prompt, drawn
 from jielong.feedback.rewards import Answer, Rewards
 from jielong.feedback.rollouts import RolloutBackend
 from jielong.feedback.settings import RlSettings
 from jielong.generation import SamplingSettings
-from jielong.models import Transformer
 from jielong.training.batches import Batch
 from jielong.training.distributed import rank, sum_of_all, world_size
 
@@ -82,7 +81,7 @@ class RolloutBatches:
         self,
         settings: RlSettings,
         model: Actor,
-        reference: Transformer | None,
+        reference: Reference | None,
         prompts: Sequence[Prompt],
         rewards: Rewards,
         backend: RolloutBackend,
@@ -203,7 +202,7 @@ class RolloutBatches:
         )  # fmt: skip
 
     def _answers(self, number: int) -> tuple[list[Answer], np.ndarray, np.ndarray, Tensor]:
-        """This process's answers; scores [B], their parts and the prompts' numbers [B] of all processes' answers.
+        """This process's answers; of all processes': scores [B], their parts and prompts' numbers [B].
 
         With dynamic sampling, prompts whose answers all earned the same make room for further prompts.
         """
@@ -242,7 +241,7 @@ class RolloutBatches:
             max_tokens=settings.max_tokens, temperature=settings.temperature, seed=settings.seed
         )
         answers = self.backend.answer(
-            self.model, [asked[place] for place in own], sampling, [first + place for place in own]
+            self.model.policy, [asked[place] for place in own], sampling, [first + place for place in own]
         )
         found, parts_found = self.rewards(answers)
         found = found + self._punishments(answers)
@@ -280,13 +279,14 @@ class RolloutBatches:
             width = inputs.mask.shape[1]
             autocast = torch.autocast(mask.device.type, self.dtype, enabled=self.dtype != torch.float32)
             if need_old:
-                # Not under no_grad, where torch takes other kernels, which round otherwise than those of the step.
+                # Not under no_grad, where torch takes other kernels, which round otherwise than the step's.
                 with autocast:
-                    logprobs, _ = answer_logprobs(self.model, inputs, settings.temperature)
+                    logprobs, _ = answer_logprobs(self.model.policy, inputs, settings.temperature)
                 old[rows, :width] = logprobs.detach()
             with torch.no_grad(), autocast:
                 if self.reference is not None:
-                    logprobs, _ = answer_logprobs(self.reference, inputs, settings.temperature)
+                    with self.reference.network() as network:
+                        logprobs, _ = answer_logprobs(network, inputs, settings.temperature)
                     reference[rows, :width] = logprobs
                 if settings.critic != "none":
                     values[rows, :width] = critic_values(self.model, inputs)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from jielong.core.recipe import Settings
+from jielong.models.adapters import LoraSettings
 from jielong.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 
 
@@ -64,6 +65,8 @@ class PreferenceSettings(Settings):
     """Share of the labels that is taken to be wrong (dpo)."""
     gamma: float = Field(0.5, ge=0)
     """Margin that simpo asks for."""
+    lora: LoraSettings | None = None
+    """Train an adapter in place of the network; its base is the reference, in one copy of the weights."""
     training: TrainingSettings = _training(1e-4, epochs=1, batch_rows=16)
     """batch_rows counts pairs."""
     seed: int = 0
@@ -75,8 +78,8 @@ class RewardSource(Settings):
 
     kind: Literal["model", "judge", "check", "format", "length", "language"]
     """model: a reward model; judge: the built-in world's hidden judge; check: the row's `check` finds the
-    answer right, as in an exam; format: a regular expression matches; length: shorter than a number of characters; language: the answer
-    is in the language of the question."""
+    answer right, as in an exam; format: a regular expression matches; length: shorter than a number of
+    characters; language: the answer is in the language of the question."""
     weight: float = 1.0
     """Weight in the sum."""
     model: Path | None = None
@@ -198,6 +201,8 @@ class RlSettings(Settings):
     """Tokens before `max_tokens` over which a soft punishment sets in (DAPO)."""
     dynamic_sampling: bool = False
     """Draw further prompts for those whose answers all earned the same (DAPO)."""
+    lora: LoraSettings | None = None
+    """Train an adapter in place of the network; its base is the reference, in one copy of the weights."""
     rollout_weights: Literal["training", "bfloat16", "int8"] = "training"
     """Weights that answer: those that are trained, or narrower ones, whose probabilities are corrected for."""
     rollout_backend: Literal["engine", "vllm"] = "engine"
@@ -226,13 +231,11 @@ class RlSettings(Settings):
         if (self.advantage == "gae") != (self.critic != "none"):
             raise ValueError("advantage gae needs a critic, separate or shared, and nothing else takes one")
         if self.advantage in ("group", "leave-one-out") and self.samples < 2:
-            raise ValueError(
-                f"advantage {self.advantage} compares answers of one prompt: samples must be 2 or more"
-            )
+            raise ValueError(f"advantage {self.advantage} compares answers: samples must be 2 or more")
         if self.answers_per_rollout % self.answers_per_step:
             raise ValueError(
-                f"an optimizer step takes training.batch_rows x training.accumulate = {self.answers_per_step} "
-                f"answers, which does not divide the {self.answers_per_rollout} of a rollout "
+                f"a step takes training.batch_rows x training.accumulate = {self.answers_per_step} answers, "
+                f"which does not divide the {self.answers_per_rollout} of a rollout "
                 "(prompts_per_rollout x samples)"
             )
         return self

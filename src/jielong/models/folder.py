@@ -286,7 +286,7 @@ def _token_entries(eos_id: int | Sequence[int], bos_id: int | None, pad_id: int 
 
 
 def _expected_parameters(model: Transformer) -> int:
-    """Weights of a network that was not taken apart; a network that scores has no language head of its own."""
+    """Weights of a network that was not taken apart; one that scores has no language head of its own."""
     config, count = model.config, count_parameters(model.config)
     if model.score is None:
         return count

@@ -37,15 +37,15 @@ def build_optimizers(model: nn.Module, settings: OptimizerSettings) -> list[torc
 def split_parameters(
     model: nn.Module,
 ) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
-    """What is trained: the blocks' matrices; embeddings, head, norms, biases; a critic or a head that scores."""
+    """What is trained: the blocks' matrices; embeddings, head, norms, biases; critic or head that scores."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     new: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
             continue
-        if name.startswith(("critic.", "score.")):
+        if "critic." in name or "score." in name:
             new.append(weight)
         else:
-            (matrices if weight.ndim == 2 and name.startswith("blocks.") else others).append(weight)
+            (matrices if weight.ndim == 2 and "blocks." in name else others).append(weight)
     return matrices, others, new

@@ -19,7 +19,7 @@ class OptimizerSettings(Settings):
     muon_lr: float = Field(2e-2, gt=0)
     """Peak learning rate of Muon, for matrices only."""
     head_factor: float = Field(5.0, gt=0)
-    """Learning rate of a critic and of heads that score, which begin with nothing, as a multiple of the rest."""
+    """Learning rate of a critic and of heads that score, which begin with nothing: a multiple of the rest."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay of AdamW's first and second moment."""
     weight_decay: float = Field(0.1, ge=0)

@@ -153,8 +153,8 @@ class Stage:
     parent: Path | None = None
     validation: BitsPerByte | None = None
     sampler: Sampler | None = None
-    save: Callable[..., None] = save_model
-    """Writes the network into a folder; takes what `save_model` takes."""
+    result: Callable[[Any], Transformer] = lambda network: network
+    """What of the trained network the model folder holds."""
     temperature: float = 0.7
     """Of the die, when somebody chats with the model."""
 
@@ -259,7 +259,7 @@ def _finish(
     data = [*passed, *stage.data[len(passed) :]]
     used = cast(Settings, settings).model_copy(update={"training": result.settings})
     write_atomically(out / "recipe.yaml", used.to_yaml())
-    model = model.to("cpu").eval()
+    model = stage.result(model).to("cpu").eval()
     with folder_written_atomically(out / "model") as folder:
         _save_network(stage, model, folder)
         tokenizer.with_max_length(model.config.max_position_embeddings).save(folder)
@@ -281,7 +281,7 @@ def _save_network(stage: Stage, model: Transformer, folder: Path) -> None:
     bos, eos, pad = tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id
     generation = {"do_sample": True, "temperature": stage.temperature, "top_p": 0.95}
     if model.adapter is None:
-        stage.save(model, folder, bos_id=bos, eos_id=eos, pad_id=pad, generation=generation)
+        save_model(model, folder, bos_id=bos, eos_id=eos, pad_id=pad, generation=generation)
     elif stage.parent is not None:
         save_adapter(model, folder, stage.parent.resolve())
         write_generation_config(folder, bos_id=bos, eos_id=eos, pad_id=pad, generation=generation)
