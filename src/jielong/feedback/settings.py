@@ -204,7 +204,7 @@ class RlSettings(Settings):
     lora: LoraSettings | None = None
     """Train an adapter in place of the network; its base is the reference, in one copy of the weights."""
     rollout_weights: Literal["training", "bfloat16", "int8"] = "training"
-    """Weights that answer: those that are trained, or narrower ones, whose probabilities are corrected for."""
+    """Weights that answer: those trained, or narrower ones, whose probabilities are corrected for."""
     rollout_backend: Literal["engine", "vllm"] = "engine"
     """Who answers: this program's engine, or a vLLM in the same process (a GPU is needed)."""
     training: TrainingSettings = _training(1e-4, steps=100, batch_rows=32)
