@@ -77,7 +77,8 @@ def train(name: str, rate: float, seed: int, material: Material, options: argpar
         {
             "steps": options.steps, "batch_rows": options.rows, "context": CONTEXT,
             "threads": options.threads, "optimizer": optimizer, "compile": "yes",
-            "validate_every": options.steps + 1, "checkpoint_every": options.steps + 1, "validation_rows": 250,
+            "validate_every": options.steps + 1, "checkpoint_every": options.steps + 1,
+            "validation_rows": 250,
         }
     )  # fmt: skip
     config = qwen3_config(options.width, options.layers, tokenizer.vocab_size, CONTEXT)

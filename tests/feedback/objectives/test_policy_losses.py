@@ -88,7 +88,7 @@ def test_padding_changes_neither_loss_nor_gradient_nor_statistics(level, how, se
         results.append((loss, new.grad[given_parts[3]], means(statistics)))
         assert bool((new.grad[~given_parts[3]] == 0).all())
     torch.testing.assert_close(results[0][:2], results[1][:2])
-    assert results[0][2] == pytest.approx(results[1][2])
+    assert results[0][2] == pytest.approx(results[1][2], rel=1e-5, abs=1e-7)
 
 
 def _fill(part):
