@@ -81,9 +81,6 @@ class CompiledStep:
         positions = F.pad(positions, (0, 0, 0, missing), value=first)
         slots = torch.empty(part.length, device=self._device)
         torch._dynamo.mark_dynamic(slots, 0)
-        for cache in (part.cache, part.shared):
-            for buffer in () if cache is None else (*cache.keys, *cache.values):
-                torch._dynamo.mark_dynamic(buffer, 2)
         shared = None if part.shared is None else part.shared.both
         logits: Tensor = self._step(tokens, positions, slots, part.cache.keys, part.cache.values, shared)
         return logits.view(self.rows, self.ahead + 1, -1)[: part.rows]
@@ -92,11 +89,16 @@ class CompiledStep:
         """Compile now, not when the first request waits."""
         length = min(64, config.max_position_embeddings)
         cache = KVCache.allocate(config, self.rows, length, dtype, self._device)
-        zeros = torch.zeros(self.rows, 1, dtype=torch.int64, device=self._device)
-        self(zeros, zeros, CacheRows(cache, 0, self.rows, length // 2))
+        parts = [CacheRows(cache, 0, self.rows, length // 2)]
         if self.rows >= FEWEST_SHARING and config.sliding_window is None:
-            shared = cache.row(0, length - self.ahead - 1)
-            self(zeros, zeros + shared.length, CacheRows(cache, 0, self.rows, length // 2, shared=shared))
+            parts.append(parts[0]._replace(shared=cache.row(0, length - self.ahead - 1)))
+        zeros = torch.zeros(self.rows, 1, dtype=torch.int64, device=self._device)
+        for part in parts:
+            first = 0 if part.shared is None else part.shared.length
+            for buffers in (*part.cache.both, *(() if part.shared is None else part.shared.both)):
+                for buffer in buffers:
+                    torch._dynamo.mark_dynamic(buffer, 2)
+            self(zeros, zeros + first, part)
 
 
 def _needed_guards(guards: Sequence[Any]) -> list[bool]:
