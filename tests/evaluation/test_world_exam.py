@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from scripted_model import ScriptedModel, first, ignorant
 
-from jielong.evaluation import ExamSettings, check_answer, read_exam, take_exam
-from jielong.evaluation.checks import Check
+from jielong.evaluation import ExamSettings, read_exam, take_exam
+from jielong.marking import Check, check_answer
 from jielong.world import make_world
 from jielong.world.cast import make_cast
 from jielong.world.exams import exam_items

@@ -163,7 +163,7 @@ columns = st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(row=st.dictionaries(columns, json_values, max_size=5))
 def test_no_row_can_break_the_reader(tmp_path_factory, row):
     found, problems = read(tmp_path_factory.mktemp("rows"), row)

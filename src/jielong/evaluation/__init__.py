@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jielong.evaluation.checks import Check, check_answer
     from jielong.evaluation.comparison import Comparison, compare
     from jielong.evaluation.exam import ExamSettings, take_exam
     from jielong.evaluation.intervals import mcnemar_exact, wilson_interval
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from jielong.evaluation.wording import Words
 
 _HOMES = {
-    "checks": ("Check", "check_answer"),
     "comparison": ("Comparison", "compare"),
     "exam": ("ExamSettings", "take_exam"),
     "intervals": ("mcnemar_exact", "wilson_interval"),
@@ -48,7 +46,6 @@ _HOMES = {
 
 __all__ = [
     "AnswerRecord",
-    "Check",
     "Comparison",
     "ExamItem",
     "ExamResult",
@@ -59,7 +56,6 @@ __all__ = [
     "Sample",
     "TrainingCurve",
     "Words",
-    "check_answer",
     "compare",
     "examine",
     "lineage_steps",
@@ -79,7 +75,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: checks and reports work without loading torch."""
+    """Import a public name when it is first used: reports work without loading torch."""
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"jielong.evaluation.{home}"), name)

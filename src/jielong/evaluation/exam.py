@@ -8,11 +8,11 @@ from pydantic import Field
 
 from jielong.core.errors import JielongError
 from jielong.core.recipe import Settings
-from jielong.evaluation.checks import Verdict, check_answer, find_any
 from jielong.evaluation.items import ExamItem, PromptForm, base_continuation, base_prompt, chat_messages
-from jielong.evaluation.normalise import normalise
 from jielong.evaluation.results import AnswerRecord, ExamResult
 from jielong.generation import Completion, SamplingSettings
+from jielong.marking.checks import Verdict, check_answer, find_any
+from jielong.marking.normalise import normalise
 from jielong.tokenizer import Tokenizer
 
 Progress = Callable[[int, int], None]

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from jielong.core.errors import JielongError, UsageError
 from jielong.core.files import read_jsonl
 from jielong.core.recipe import Settings
-from jielong.evaluation.checks import Check
+from jielong.marking.checks import Check
 
 PromptForm = Literal["chat", "base"]
 

@@ -8,19 +8,22 @@ from jielong.core.files import folder_written_atomically, to_json, to_jsonl
 from jielong.world.cast import Cast, make_cast
 from jielong.world.exams import exams
 from jielong.world.instructions import conversations
+from jielong.world.preferences import ASPECTS, USUAL_NOISE, Noise, preferences
 from jielong.world.pretraining import held_out_pages, pages, records
+from jielong.world.prompts import prompts
 
-VERSION = 1
+VERSION = 2
 _HELD_OUT_SHARE = 0.02
 
 
-def make_world(directory: Path, size: str, seed: int) -> dict[str, Any]:
+def make_world(directory: Path, size: str, seed: int, noise: Noise = USUAL_NOISE) -> dict[str, Any]:
     """Write a world of known truth into a folder.
 
     Args:
         directory: the folder to write; an older world there is replaced at the end.
         size: "tiny" (tests), "small" (the quickstart) or "medium" (a GPU).
         seed: any whole number.
+        noise: of the labels in the preferences.
 
     Returns:
         The content of world.json: size, seed, version and counts.
@@ -40,6 +43,7 @@ def make_world(directory: Path, size: str, seed: int) -> dict[str, Any]:
         "pretrain_heldout": held_out,
         "instructions": instructions,
         "exams": exams(cast, asked),
+        **_feedback(cast, noise),
     }
     summary = {"size": size, "seed": seed, "version": VERSION, "counts": _counts(files)}
     with folder_written_atomically(directory) as folder:
@@ -61,16 +65,31 @@ def _pretraining(cast: Cast) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     return records(text, "text"), records(held_out, "heldout")
 
 
+def _feedback(cast: Cast, noise: Noise) -> dict[str, list[dict[str, Any]]]:
+    """Prompts to learn from, and the preferences of the hidden judge; of both, a part is held out."""
+    files = {}
+    for suffix, held_out in (("", False), ("_heldout", True)):
+        asked = prompts(cast, held_out=held_out)
+        files[f"prompts{suffix}"] = [
+            prompt.row(f"prompt{suffix}-{number:05d}") for number, prompt in enumerate(asked)
+        ]
+        for aspect in ASPECTS:
+            rows = preferences(cast, asked, aspect, noise, held_out=held_out)
+            files[f"preferences_{aspect}{suffix}"] = rows
+    return files
+
+
 def _counts(files: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     facts = files["facts"]
     text = files["pretrain"]
+    skills = {name: Counter(row["skill"] for row in files[name]) for name in ("instructions", "prompts")}
     return {
         **{name: len(rows) for name, rows in files.items()},
         "true_facts": sum(fact["kind"] == "true" for fact in facts),
         "facts_taught": sum(fact["in_sft"] for fact in facts),
         "facts_heldout": sum(fact["public"] and not fact["in_sft"] for fact in facts),
         "pretrain_characters": sum(len(row["text"]) for row in text),
-        "instructions_by_skill": dict(sorted(Counter(row["skill"] for row in files["instructions"]).items())),
+        **{f"{name}_by_skill": dict(sorted(counted.items())) for name, counted in skills.items()},
         "exams_by_skill": dict(
             sorted(Counter(f"{row['skill']} {row['form']}" for row in files["exams"]).items())
         ),

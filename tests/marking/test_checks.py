@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jielong.evaluation.checks import Check, check_answer, final_number, find_any
-from jielong.evaluation.chrf import chrf
-from jielong.evaluation.normalise import normalise
+from jielong.marking.checks import Check, check_answer, final_number, find_any
+from jielong.marking.chrf import chrf
+from jielong.marking.normalise import normalise
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 from pydantic import ConfigDict
 
 from jielong.core.recipe import Settings
-from jielong.evaluation.chrf import chrf
-from jielong.evaluation.normalise import normalise
+from jielong.marking.chrf import chrf
+from jielong.marking.normalise import normalise
 
 CheckKind = Literal["contains", "number", "refusal", "unknown", "persona", "hint", "answered", "similar"]
 # chrF at which `similar` accepts, when the item names no threshold. Measured on the small world: at 0.5 each
