@@ -10,7 +10,7 @@ from peers import make_peer
 from safetensors.torch import load_file, save_file
 
 from jielong.core.errors import JielongError, UsageError
-from jielong.models import load_model, model_hash, save_model, write_lineage
+from jielong.models import load_model, model_hash, prepare_for_inference, save_model, write_lineage
 from jielong.models.adapters import (
     LoraSettings,
     add_adapter,
@@ -316,6 +316,8 @@ def test_models_and_adapters_are_not_saved_in_each_others_place(base, tmp_path):
     model, adapter = saved(base)
     with pytest.raises(JielongError, match="carries an adapter"):
         save_model(model, tmp_path / "model", eos_id=2)
+    with pytest.raises(JielongError, match="carries an adapter"):
+        prepare_for_inference(model)
     with pytest.raises(JielongError, match="holds an adapter already"):
         save_adapter(model, adapter, base)
     with pytest.raises(JielongError, match="no adapter to save"):

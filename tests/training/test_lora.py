@@ -12,9 +12,11 @@ from jielong.core.errors import UsageError
 from jielong.core.recipe import describe
 from jielong.export import copy_hf_folder, copy_peft_folder
 from jielong.generation import SamplingSettings, load_engine
-from jielong.models import family_tree, load_model, model_hash, read_lineage
+from jielong.models import Transformer, family_tree, load_model, model_hash, qwen3_config, read_lineage
 from jielong.models.adapters import add_adapter, disable_adapter
 from jielong.tokenizer import Tokenizer
+from jielong.training.compiling import compile_objective
+from jielong.training.losses import next_token_loss
 from jielong.training.optimizer import build_optimizers
 from jielong.training.precision import can_compile
 from jielong.training.pretrain import run_pretraining
@@ -67,8 +69,8 @@ TOKENS = torch.arange(24).view(2, 12)
 
 def test_the_result_is_an_adapter_that_every_command_and_peft_opens(base, settings, tmp_path):
     before = {path.name: path.read_bytes() for path in base.iterdir()}
-    result = run_sft(settings(), quiet=True)
-    assert result.training.bits_per_byte < 0.85 * result.training.bits_per_byte_before
+    result = run_sft(settings(steps=30, optimizer={"lr": 2e-2}), quiet=True)
+    assert result.training.bits_per_byte < 0.9 * result.training.bits_per_byte_before
     assert {path.name: path.read_bytes() for path in base.iterdir()} == before
     assert {path.name for path in result.model.iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "generation_config.json", "lineage.json",
@@ -198,14 +200,25 @@ def test_optimizers_move_the_adapter_alone(base, name):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not can_compile(torch.device("cpu")), reason="needs a C++ compiler")
-def test_a_compiled_step_is_the_uncompiled_one(settings):
-    plain = run_sft(settings("plain", steps=3), quiet=True)
-    compiled = run_sft(settings("compiled", steps=3, compile="yes"), quiet=True)
-    assert compiled.training.settings.compile == "yes"
-    one, other = (load_file(run.model / "adapter_model.safetensors") for run in (plain, compiled))
-    for name, weight in one.items():
-        torch.testing.assert_close(other[name], weight, atol=2e-4, rtol=1e-3)
+def test_a_compiled_step_has_the_gradients_of_the_uncompiled_one():
+    model = add_adapter(Transformer(qwen3_config(32, 1, 97)), LoraSettings(rank=4)).train()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
+    positions, ones = torch.arange(12).expand(2, 12), torch.ones(2, 12, dtype=torch.int32)
+    batch = (TOKENS, positions, ones, TOKENS.roll(-1, 1))
+    gradients = []
+    for objective in (next_token_loss, compile_objective(next_token_loss)):
+        objective(model, *batch).backward()
+        gradients.append({name: w.grad for name, w in model.named_parameters() if w.grad is not None})
+        model.zero_grad(set_to_none=True)
+    plain, compiled = gradients
+    assert all("lora_" in name for name in plain)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(compiled[name], gradient, atol=1e-4, rtol=1e-4)
 
 
 def test_settings_are_read_from_the_command_line_and_told_by_the_help(base, chats):

@@ -64,10 +64,13 @@ def prepare_for_inference(model: Transformer, weights: str = "float32") -> Trans
         The same object, in evaluation mode and without gradients. It can't be trained or saved any more.
 
     Raises:
-        JielongError: for int8 and int4 weights of a model that is not on a CPU.
+        JielongError: for int8 and int4 weights of a model that is not on a CPU; or for a network that carries
+            an adapter.
         UsageError: for any other word.
     """
     kind = _known(weights)
+    if model.adapter is not None:
+        raise JielongError("this network carries an adapter; merge it (merge_and_unload) to prepare it")
     device = model.embed.weight.device
     if device.type != "cpu":
         if kind in ("int8", "int4"):

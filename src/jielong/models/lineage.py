@@ -29,6 +29,8 @@ def model_hash(folder: Path) -> str:
     """
     base = base_of(folder)
     if base is not None:
+        if not (folder / ADAPTER_WEIGHTS).is_file():
+            raise JielongError(f"{folder} holds no weights: {ADAPTER_WEIGHTS} is missing")
         return hash_json([model_hash(base), _adapter_settings(folder), hash_file(folder / ADAPTER_WEIGHTS)])
     if not (folder / _CONFIG).is_file():
         raise JielongError(f"{folder} is not a model folder: it has no {_CONFIG}")
