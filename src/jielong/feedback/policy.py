@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from jielong.core.recipe import Settings
-from jielong.feedback.answers import AnswerInputs, hidden_before, token_logprobs
+from jielong.feedback.answers import AnswerInputs, hidden_before
+from jielong.feedback.objectives.distillation import token_logprobs
 from jielong.feedback.objectives.kl import kl_loss
 from jielong.feedback.objectives.masked import Statistics, tally
 from jielong.feedback.objectives.policy import clipped_policy_loss, entropy_bonus, value_loss

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from jielong.core.errors import JielongError, UsageError
-from jielong.evaluation.checks import Check, check_answer
 from jielong.feedback.prompts import Prompt
 from jielong.feedback.reward_model import RewardModel
 from jielong.feedback.settings import RewardSource, RlSettings
 from jielong.feedback.token_rows import TokenRow
+from jielong.marking import Check, check_answer
 from jielong.tokenizer import language_of
 
 

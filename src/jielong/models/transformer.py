@@ -7,7 +7,7 @@ differ in is a switch of `ModelConfig`.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -216,9 +216,10 @@ class Transformer(nn.Module):
                 its critic). Without it an untied language head is dropped.
         """
         like = self.embed.weight
-        self.score = Linear(self.config.hidden_size, 1, bias=False).to(like.device, like.dtype)
+        score = Linear(self.config.hidden_size, 1, bias=False).to(like.device, like.dtype)
         if not like.is_meta:
-            nn.init.zeros_(cast(Linear, self.score).weight)
+            nn.init.zeros_(score.weight)
+        self.score = score
         if not keep_head:
             self.lm_head = None
 
