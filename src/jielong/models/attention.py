@@ -96,16 +96,15 @@ def attend_after(
     grouped = (query * width**-0.5).view(batch, length, kv_heads, -1, width).transpose(1, 2)
     grouped = grouped.transpose(2, 3)  # [B, Hkv, G, T, Dh]
     far = grouped.transpose(0, 1).reshape(kv_heads, -1, width) @ first_keys.mT
-    near = _scores(grouped.flatten(2, 3), key)
-    near = near.view(*near.shape[:2], -1, length, near.shape[-1])
+    near = _scores(grouped.flatten(2, 3), key).view(batch, kv_heads, -1, length, key.shape[2])
     if mask is not None:
         near = near + mask[:, :, None]
     far = far.view(kv_heads, batch, -1, length, before).transpose(0, 1)
     weights = torch.cat((far, near), -1).softmax(-1)
     far = weights[..., :before].transpose(0, 1).reshape(kv_heads, -1, before) @ first_values
     near = _mixture(weights[..., before:].flatten(2, 3), value)
-    near = near.view(*near.shape[:2], -1, length, width)
-    mixed = far.view(kv_heads, batch, -1, length, width).transpose(0, 1) + near
+    mixed = far.view(kv_heads, batch, -1, length, width).transpose(0, 1)
+    mixed = mixed + near.view(mixed.shape)
     return mixed.permute(0, 3, 1, 2, 4).reshape(query.shape)
 
 
