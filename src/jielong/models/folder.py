@@ -255,7 +255,8 @@ def save_model(
         for token in stated if isinstance(stated, list) else [stated]:
             if token is not None and not 0 <= token < model.config.vocab_size:
                 raise JielongError(
-                    f"{kind} {token} is outside of the vocabulary of {model.config.vocab_size}"
+                    f"{kind.replace('_token_id', ' token id')} {token} is outside of the vocabulary of "
+                    f"{model.config.vocab_size}"
                 )
     # transformers 5 reads `dtype`; vLLM, llama.cpp's converter and transformers 4 also know `torch_dtype`.
     config = {**config_to_hf(model.config), **tokens, "dtype": _DTYPES[dtype], "torch_dtype": _DTYPES[dtype]}
