@@ -17,10 +17,12 @@ from jielong.server.chat_types import ChatRequest
 from jielong.server.completion_types import CompletionRequest
 from jielong.server.completions import answer_completion
 from jielong.server.embeddings import EmbeddingRequest, answer_embeddings
-from jielong.server.errors import ApiError, ErrorBody, JsonResponse, answer_error
+from jielong.server.errors import AnthropicErrorBody, ApiError, ErrorBody, JsonResponse, answer_error
 from jielong.server.gate import Gate, client_of
 from jielong.server.generations import Desk
 from jielong.server.limits import Limits
+from jielong.server.message_types import MessageConversation, MessageRequest
+from jielong.server.messages import answer_message, count_message_tokens
 from jielong.server.metrics import Labels, Metrics
 from jielong.server.response_types import ResponseRequest
 from jielong.server.responses import answer_response
@@ -62,7 +64,7 @@ def build_app(models: Sequence[ServedModel], settings: ServerSettings, visitors:
     app = FastAPI(
         title="Jielong",
         version=__version__,
-        summary="OpenAI's interface to models of your own",
+        summary="OpenAI's and Anthropic's interfaces to models of your own",
         docs_url=None,  # their pages would load scripts from elsewhere
         redoc_url=None,
         middleware=middleware,
@@ -101,6 +103,10 @@ _ROUTER = APIRouter(
 )
 
 
+_ANTHROPIC_ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": AnthropicErrorBody, "description": "What is wrong with the request."},
+    "5XX": {"model": AnthropicErrorBody, "description": "The server cannot answer now."},
+}
 _STREAMABLE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The answer, whole or as server-sent events.",
@@ -131,6 +137,18 @@ async def responses(body: ResponseRequest, models: Models, desk: DeskOf) -> Resp
 async def stored_response(response_id: str) -> Response:  # noqa: ARG001
     """Always 404: nothing is stored."""
     raise ApiError(404, _NOT_STORED)
+
+
+@_ROUTER.post("/v1/messages", responses={**_STREAMABLE, **_ANTHROPIC_ERRORS})
+async def messages(body: MessageRequest, models: Models, desk: DeskOf) -> Response:
+    """Go on with a conversation, in Anthropic's form."""
+    return await answer_message(body, find_served(models, body.model), desk)
+
+
+@_ROUTER.post("/v1/messages/count_tokens", responses=_ANTHROPIC_ERRORS)
+async def count_tokens(body: MessageConversation, models: Models) -> Response:
+    """Count the tokens of a conversation in Anthropic's form."""
+    return await count_message_tokens(body, find_served(models, body.model))
 
 
 @_ROUTER.post("/v1/embeddings")

@@ -40,8 +40,26 @@ def requests_of(model: ServedModel, task: ChatTask) -> list[Request]:
     """The engine's requests for a chat; takes a while for a long one, so it is called in a thread.
 
     Raises:
-        ApiError: if the model cannot chat.
+        ApiError: if the model cannot chat, or the chat is too long.
         JielongError: if the template refuses the chat, or a schema is not one that can be followed.
+    """
+    prompt = prompt_of(model, task.messages, task.tools)
+    model.check_length(prompt)
+    grammar = _grammar(model, task)
+    return [
+        Request(prompt, task.settings, stream=number, candidates=task.candidates, grammar=grammar)
+        for number in range(task.answers)
+    ]
+
+
+def prompt_of(
+    model: ServedModel, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+) -> list[int]:
+    """A chat as the model reads it.
+
+    Raises:
+        ApiError: if the model cannot chat.
+        JielongError: if the template refuses the chat.
     """
     tokenizer = model.engine.tokenizer
     if tokenizer.chat_template is None:
@@ -50,13 +68,7 @@ def requests_of(model: ServedModel, task: ChatTask) -> list[Request]:
             f"{model.name} has no chat template, so it cannot chat; use /v1/completions",
             param="model",
         )
-    prompt = tokenizer.encode_chat(task.messages, tools=task.tools or None, add_generation_prompt=True)
-    model.check_length(prompt)
-    grammar = _grammar(model, task)
-    return [
-        Request(prompt, task.settings, stream=number, candidates=task.candidates, grammar=grammar)
-        for number in range(task.answers)
-    ]
+    return tokenizer.encode_chat(messages, tools=tools or None, add_generation_prompt=True)
 
 
 def _grammar(model: ServedModel, task: ChatTask) -> Grammar | None:

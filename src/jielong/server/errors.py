@@ -1,9 +1,9 @@
-"""Errors as OpenAI's clients expect them: a status, and a JSON body that says what is wrong."""
+"""Errors as clients expect them: a status, and a JSON body that says what is wrong."""
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +14,14 @@ from jielong.core.errors import JielongError
 
 _LOG = logging.getLogger("jielong.server")
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_ANTHROPIC_TYPES = {
+    **_TYPES,
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    500: "api_error",
+    503: "overloaded_error",
+}
 _STATUS_TEXTS = {
     404: "there is nothing at this address; the routes are listed in /openapi.json",
     405: "this address does not take this method; the routes are listed in /openapi.json",
@@ -30,9 +38,23 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The body of every answer that is an error."""
+    """The body of every answer that is an error, but for those of Anthropic's routes."""
 
     error: ErrorDetail
+
+
+class AnthropicErrorDetail(BaseModel):
+    """What went wrong."""
+
+    type: str
+    message: str
+
+
+class AnthropicErrorBody(BaseModel):
+    """The body of an error of Anthropic's routes."""
+
+    type: Literal["error"]
+    error: AnthropicErrorDetail
 
 
 class ApiError(Exception):
@@ -62,9 +84,11 @@ class ApiError(Exception):
         self.param = param
         self.retry_after = retry_after
 
-    @property
-    def body(self) -> dict[str, Any]:
-        """The JSON object that says it."""
+    def body(self, path: str) -> dict[str, Any]:
+        """The JSON object that says it, in the shape of the route at this path."""
+        if path.startswith("/v1/messages"):
+            kind = _ANTHROPIC_TYPES.get(self.status, "invalid_request_error")
+            return {"type": "error", "error": {"type": kind, "message": self.message}}
         kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
@@ -78,9 +102,9 @@ class ApiError(Exception):
             headers["www-authenticate"] = "Bearer"
         return headers
 
-    def response(self) -> Response:
-        """The HTTP answer."""
-        return JsonResponse(self.body, self.status, self.headers)
+    def response(self, path: str) -> Response:
+        """The HTTP answer to a request at this path."""
+        return JsonResponse(self.body(path), self.status, self.headers)
 
 
 class JsonResponse(Response):
@@ -113,12 +137,12 @@ def api_error(error: Exception) -> ApiError:
     return ApiError(500, "the server failed at this request; its log says how")
 
 
-async def answer_error(_request: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
     """Exception handler of the whole application."""
     told = api_error(error)
     if told.status == 500:
         _LOG.error("a request failed", exc_info=error)
-    answer = told.response()
+    answer = told.response(request.url.path)
     if isinstance(error, HTTPException) and error.headers:
         answer.headers.update(error.headers)
     return answer

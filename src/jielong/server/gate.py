@@ -50,7 +50,7 @@ class Gate:
             else:
                 await self._app(scope, receive, watched)
         except ApiError as error:
-            await error.response()(scope, receive, watched)
+            await error.response(scope["path"])(scope, receive, watched)
         except Exception:
             status = 500
             raise

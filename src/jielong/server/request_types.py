@@ -22,6 +22,12 @@ class Strict(BaseModel):
     )
 
 
+class Lenient(Strict):
+    """A part of an answer that a client sends back as it got it; fields without use here are not read."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class SamplingFields(Strict):
     """How tokens are rolled; what is not given comes from the model's generation_config.json."""
 

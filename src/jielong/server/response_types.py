@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from jielong.server.request_types import (
     Function,
@@ -11,6 +11,7 @@ from jielong.server.request_types import (
     JsonObjectForm,
     JsonSchema,
     JsonSchemaForm,
+    Lenient,
     Number,
     SamplingFields,
     StreamOptions,
@@ -20,12 +21,6 @@ from jielong.server.request_types import (
     ToolName,
     arguments_of,
 )
-
-
-class Lenient(Strict):
-    """A part of an answer that a client sends back as it got it; fields without use here are not read."""
-
-    model_config = ConfigDict(extra="ignore")
 
 
 class TextPart(Lenient):

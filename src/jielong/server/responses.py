@@ -14,7 +14,7 @@ from jielong.server.generations import Desk, Generations, unix_time
 from jielong.server.response_events import ResponseWriter
 from jielong.server.response_types import FlatJsonSchemaForm, FlatNamedTool, ResponseRequest
 from jielong.server.served_model import ServedModel
-from jielong.server.sse import Events, EventStream, event
+from jielong.server.sse import EventStream, named_events
 
 
 async def answer_response(body: ResponseRequest, model: ServedModel, desk: Desk) -> Response:
@@ -25,7 +25,7 @@ async def answer_response(body: ResponseRequest, model: ServedModel, desk: Desk)
     writer = ResponseWriter(_response(body, model, task))
     events = _events(AnswerReader(model, task), Generations(model, [request], desk), request, writer)
     if body.stream:
-        return await EventStream.begin(_stream(events))
+        return await EventStream.begin(named_events(events))
     async for _ in events:
         pass
     return JsonResponse(writer.response)
@@ -59,14 +59,6 @@ async def _events(
     usage = _usage(len(request.prompt), generations.cached_tokens(0), reader.tokens)
     for told in writer.end(reader.finish_reason, usage, unix_time()):
         yield told
-
-
-async def _stream(events: AsyncGenerator[dict[str, Any], None]) -> Events:
-    try:
-        async for told in events:
-            yield event(told, told["type"])
-    finally:
-        await events.aclose()
 
 
 def _usage(prompt: int, cached: int, answer: int) -> dict[str, Any]:

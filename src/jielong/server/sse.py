@@ -22,6 +22,15 @@ def event(data: Mapping[str, Any], name: str | None = None) -> bytes:
     return head + b"data: " + to_json_bytes(data) + b"\n\n"
 
 
+async def named_events(events: AsyncGenerator[dict[str, Any], None]) -> Events:
+    """Events that are named after their `type`, as Responses and Messages have them."""
+    try:
+        async for told in events:
+            yield event(told, told["type"])
+    finally:
+        await events.aclose()
+
+
 class EventStream(Response):
     """Sends events as they come. What fails after the first one is told in an event: the status has gone out.
 
@@ -43,7 +52,7 @@ class EventStream(Response):
         """Wait for the first event: what is wrong with a request is raised here and gets its own status."""
         return cls(await anext(events), events)
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Send the answer (ASGI)."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         try:
@@ -54,7 +63,8 @@ class EventStream(Response):
             told = api_error(error)
             if told.status == 500:
                 _LOG.exception("a stream failed")
-            await send({"type": "http.response.body", "body": event(told.body, "error"), "more_body": True})
+            body = event(told.body(scope["path"]), "error")
+            await send({"type": "http.response.body", "body": body, "more_body": True})
         finally:
             await self._rest.aclose()
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -63,9 +63,10 @@ def check_visitor(visitors: Visitors, scope: Scope) -> None:
         raise ApiError(403, "web pages of this origin may not ask; start the server with --cors ORIGIN")
     if visitors.key is None or scope["path"] in _OPEN_PATHS:
         return
-    given = headers.get("authorization", "")
-    scheme, _, token = given.partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode("latin-1"), visitors.key):
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    # OpenAI's clients send the key as a bearer token, Anthropic's in a header of its own.
+    given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    if not hmac.compare_digest(given.encode("latin-1"), visitors.key):
         raise ApiError(401, "this server needs its key, as Authorization: Bearer KEY", code="invalid_api_key")
 
 
