@@ -1,4 +1,4 @@
-"""Which of two models answers better, by the world's hidden judge, on prompts that none of them learned from."""
+"""Which of two models answers better, by the hidden judge, on prompts that none of them learned from."""
 
 from collections import Counter
 from collections.abc import Sequence
