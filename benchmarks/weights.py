@@ -250,7 +250,7 @@ class Endless(Engine):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine.model, engine.tokenizer)
         self.end_ids = frozenset()
-        self._compiled, self._rows.sizes = engine._compiled, engine._rows.sizes
+        self._decoder._compiled, self._rows.sizes = engine._decoder._compiled, engine._rows.sizes
 
 
 def weight_bytes(network: nn.Module) -> int:

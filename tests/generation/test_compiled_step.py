@@ -1,6 +1,7 @@
 """The compiled step gives the same answers, whoever joins, and knows one model from another."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from test_continuous_batching import prompt_of
 
 from jielong.generation import Engine, Request, SamplingSettings, load_engine
+from jielong.models import Transformer
 
 SAMPLED = SamplingSettings(temperature=1.3, top_p=0.9, max_tokens=30, seed=5)
 
@@ -61,3 +63,17 @@ def test_two_compiled_models_are_not_mixed_up(
     assert compiled.run([request])[0] == engine.run([request])[0]
     assert other.run([request])[0] == expected
     assert expected != engine.run([request])[0]
+
+
+def test_a_compiled_step_keeps_to_a_sliding_window(engine: Engine) -> None:
+    """Compiled on a cache shorter than the window, used on one that is longer."""
+    config = replace(engine.model.config, sliding_window=40, first_window_layer=1)
+    model = Transformer(replace(config, initializer_range=0.15), seed=4).eval()
+    request = Request(prompt_of(engine, 60, 3), SamplingSettings(temperature=0, max_tokens=20))
+    expected = Engine(model, engine.tokenizer).run([request])[0].ids
+    windowed = Engine(model, engine.tokenizer)
+    windowed.compile(rows=[1])
+    assert windowed.run([request])[0].ids == expected
+    everywhere = Engine(Transformer(engine.model.config).eval(), engine.tokenizer)
+    everywhere.model.load_state_dict(model.state_dict())
+    assert everywhere.run([request])[0].ids != expected  # the window makes a difference

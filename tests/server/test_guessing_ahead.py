@@ -4,9 +4,9 @@ import json
 import time
 
 import pytest
+from server_process import running
 from test_openai_client import ASK, MODEL, TOOLS, chat, text_of_stream
 
-from conftest import running
 from jielong.generation import Request, SamplingSettings, load_engine
 
 

@@ -46,7 +46,9 @@ def test_the_good_answer_is_right_and_safe_and_helps_as_much_as_may_be(asked):
 
 
 def test_a_wrong_fact_is_worse_than_not_knowing_and_that_is_worse_than_the_fact(asked):
-    for prompt in of_skill(asked, "facts_taught"):
+    doubtful = [prompt for prompt in of_skill(asked, "facts_taught") if len(prompt.likely) == 5]
+    assert len(doubtful) > 10
+    for prompt in doubtful:
         evasion = EVASION[prompt.item.lang]
         wrong = judge(prompt.rubric, prompt.likely[0])
         assert not wrong.right
@@ -110,11 +112,11 @@ def test_sums_are_checked_by_calculating(asked):
 
 def test_length_and_language_count(asked):
     for prompt in of_skill(asked, "facts_taught"):
-        long = prompt.item.answer + {"zh": "說來話長。", "en": " And so on."}[prompt.item.lang] * 40
+        long = prompt.item.answer + {"zh": "說來話長。", "en": " And so on."}[prompt.item.lang] * 120
         assert judge(prompt.rubric, long).helpful == 0.5
         answer = FOREIGN[prompt.item.lang].format(prompt.rubric.check["answers"][0])
         assert judge(prompt.rubric, answer).right
-        assert judge(prompt.rubric, answer).helpful == 0.4
+        assert 0.2 <= judge(prompt.rubric, answer).helpful <= 0.4
 
 
 @given(answer=st.text(max_size=60), number=st.integers(0, 10_000))

@@ -110,7 +110,8 @@ class CachePass:
         slots = (owners[:, None, None] * keys.shape[1] + heads) * keys.shape[2] + positions[:, :, None]
         self._slots = slots.flatten()
         self._rows = rows
-        windowed = window is not None and length > window
+        # A compiled step is for caches of any length, so it always looks.
+        windowed = window is not None and (torch.compiler.is_compiling() or length > window)
         # A whole prompt from its start needs no mask: attention that is causal says it all.
         plain = aligned or (positions.shape[1] == length and shared is None)
         self._mask = None if plain else _additive(causal_cache_mask(positions, length), keys.dtype)
