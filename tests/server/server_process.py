@@ -1,8 +1,8 @@
 """Real server processes.
 
 Starting a process and importing torch take seconds. So only the server that all tests share is
-started as people start it; the others are forked from a process that has imported everything already, and begin
-where `jielong serve` does: with its arguments.
+started as people start it; the others are forked from a process that has imported everything already, and
+begin where `jielong serve` does: with its arguments.
 """
 
 import json

@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from server_process import running
+from server_process import forked
 from test_openai_client import ASK, MODEL, TOOLS, chat, text_of_stream
 
 from jielong.generation import Request, SamplingSettings, load_engine
@@ -15,7 +15,7 @@ def test_a_server_that_guesses_ahead_answers_the_same(folder):
     engine = load_engine(folder, "int8")
     prompt = engine.tokenizer.encode_chat(ASK, add_generation_prompt=True)
     [expected] = engine.run([Request(prompt, SamplingSettings(max_tokens=60, temperature=0))])
-    with running(folder, "--weights", "int8", "--draft", folder) as server:
+    with forked(folder, "--weights", "int8", "--draft", folder) as server:
         client = server.client()
         greedy = chat(client, temperature=0, max_tokens=60, logprobs=True, top_logprobs=3).choices[0]
         assert greedy.message.content == expected.text
