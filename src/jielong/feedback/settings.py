@@ -25,7 +25,10 @@ class RewardSettings(Settings):
     parent: Path
     """The model folder to begin from; its language head gives way to one that scores."""
     data: tuple[Path, ...]
-    """Files or folders of preferences: chosen and rejected answers, rankings, or thumbs (detected)."""
+    """Files or folders of preferences: chosen and rejected answers, rankings, or thumbs (detected); of a
+    process reward model, answers in steps with labels."""
+    process: bool = False
+    """Score each step of an answer instead of the whole (a process reward model)."""
     heldout: tuple[Path, ...] = ()
     """Preferences to measure accuracy and calibration on; without them a share of `data` is held out."""
     heldout_share: float = Field(0.1, gt=0, lt=1)
@@ -39,7 +42,7 @@ class RewardSettings(Settings):
     centring: float = Field(0.01, ge=0)
     """Weight of the squared sum of a pair's scores, which keeps scores around zero."""
     training: TrainingSettings = _training(3e-4, epochs=1, batch_rows=16)
-    """batch_rows counts pairs."""
+    """batch_rows counts pairs, or answers of a process reward model."""
     seed: int = 0
     """Seed of the order of the data."""
 
@@ -52,7 +55,7 @@ class PreferenceSettings(Settings):
     parent: Path
     """The model folder to begin from, and the reference that is not left too far."""
     data: tuple[Path, ...]
-    """Files or folders of preferences; for kto also thumbs."""
+    """Files or folders of preferences. Kto learns from thumbs, up and down; a pair gives it one of each."""
     heldout_share: float = Field(0.05, gt=0, lt=1)
     """Share of the prompts that is held out."""
     loss: Literal["dpo", "ipo", "kto", "orpo", "simpo"] = "dpo"
@@ -64,8 +67,12 @@ class PreferenceSettings(Settings):
     """Share of the labels that is taken to be wrong (dpo)."""
     gamma: float = Field(0.5, ge=0)
     """Margin that simpo asks for."""
+    up_weight: float | None = Field(None, gt=0)
+    """Of kto: how much a thumb up counts; by default up and down count the same in sum."""
+    down_weight: float | None = Field(None, gt=0)
+    """Of kto: how much a thumb down counts."""
     training: TrainingSettings = _training(1e-4, epochs=1, batch_rows=16)
-    """batch_rows counts pairs."""
+    """batch_rows counts pairs, or thumbs for kto."""
     seed: int = 0
     """Seed of the order of the data."""
 
@@ -202,6 +209,8 @@ class RlSettings(Settings):
     """Weights that answer: those that are trained, or narrower ones, whose probabilities are corrected for."""
     rollout_backend: Literal["engine", "vllm"] = "engine"
     """Who answers: this program's engine, or a vLLM in the same process (a GPU is needed)."""
+    vllm_memory: float = Field(0.3, gt=0, lt=1)
+    """Share of the GPU's memory that vLLM may take while it answers."""
     training: TrainingSettings = _training(1e-4, steps=100, batch_rows=32)
     """batch_rows counts the answers that are computed at once."""
     sample_prompts: tuple[str, ...] = ()
@@ -226,7 +235,9 @@ class RlSettings(Settings):
         if (self.advantage == "gae") != (self.critic != "none"):
             raise ValueError("advantage gae needs a critic, separate or shared, and nothing else takes one")
         if self.advantage in ("group", "leave-one-out") and self.samples < 2:
-            raise ValueError(f"advantage {self.advantage} compares answers of one prompt: samples must be 2 or more")
+            raise ValueError(
+                f"advantage {self.advantage} compares answers of one prompt: samples must be 2 or more"
+            )
         if self.answers_per_rollout % self.answers_per_step:
             raise ValueError(
                 f"an optimizer step takes training.batch_rows x training.accumulate = {self.answers_per_step} "
@@ -234,6 +245,11 @@ class RlSettings(Settings):
                 "(prompts_per_rollout x samples)"
             )
         return self
+
+    @property
+    def rolls_with_other_weights(self) -> bool:
+        """Whether answers are rolled with other probabilities than are trained, which has to be corrected for."""
+        return self.rollout_weights != "training" or self.rollout_backend == "vllm"
 
     @property
     def answers_per_rollout(self) -> int:
