@@ -40,12 +40,12 @@ def asked(parent, prompts):
 
 
 def moved(parent):
-    """A policy, with a critic, whose weights are not the folder's any more."""
-    actor = Actor.of(load_model(parent), "shared")
+    """A policy, with a critic's head, whose weights are not the folder's any more."""
+    policy = Actor(load_model(parent), "shared").policy
     with torch.no_grad():
-        for weight in actor.parameters():
+        for weight in policy.parameters():
             weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
-    return actor
+    return policy
 
 
 def test_answers_come_from_the_policys_weights_with_the_log_probabilities_they_were_rolled_with(
@@ -76,8 +76,7 @@ def test_an_answer_follows_from_its_prompt_and_its_stream(stand_in, parent, aske
 
 def test_the_weights_are_those_of_transformers_by_name_shape_and_value(parent):
     theirs = AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32).state_dict()
-    policy = Actor.of(load_model(parent), "separate")
-    given = list(vllm_rollouts._weights(policy))
+    given = list(vllm_rollouts._weights(Actor(load_model(parent), "shared").policy))
     tied = {"lm_head.weight"} if "lm_head.weight" not in dict(given) else set()
     assert {name for name, _ in given} == set(theirs) - tied
     assert len(given) == len(theirs) - len(tied)

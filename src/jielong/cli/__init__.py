@@ -29,7 +29,10 @@ _COMMANDS = {
     "complete": ("talk:complete", "Let a model continue a text."),
     "serve": ("serve:serve", "Serve models to OpenAI's clients."),
     "exam": ("exam:exam", "Examine a model and write its report card."),
-    "export": ("export:app", "Write a model for other programs: GGUF (llama.cpp), Ollama, Hugging Face."),
+    "export": (
+        "export:app",
+        "Write a model for other programs: GGUF (llama.cpp), Ollama, Hugging Face, PEFT.",
+    ),
     "show": ("show:show", "Print a model's family tree and what each stage measured."),
 }
 

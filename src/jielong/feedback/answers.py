@@ -78,7 +78,7 @@ def hidden_before(model: Transformer, inputs: AnswerInputs) -> Tensor:
 def answer_logprobs(
     model: Transformer, inputs: AnswerInputs, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of the answer tokens and entropies at their places, [B, A] each, zero outside of the mask.
+    """Log-probabilities of the answer tokens and entropies at their places, [B, A] each, zero elsewhere.
 
     Args:
         model: the network.

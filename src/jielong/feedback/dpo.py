@@ -1,6 +1,5 @@
 """Learning from preferences without a reward model: DPO, IPO, ORPO and SimPO on pairs, KTO on thumbs."""
 
-import copy
 from functools import partial
 
 import torch
@@ -13,6 +12,7 @@ from jielong.feedback.encoded_records import Reading
 from jielong.feedback.objectives.masked import Statistics
 from jielong.feedback.objectives.preference import dpo_loss, ipo_loss, orpo_loss, simpo_loss
 from jielong.feedback.pairs import PairBatches, pack_pairs
+from jielong.feedback.policy import Reference
 from jielong.feedback.settings import PreferenceSettings
 from jielong.feedback.thumbs import ThumbBatches, reference_sums, thumb_objective
 from jielong.models import Transformer
@@ -34,7 +34,7 @@ class ReferencedPairs(PairBatches):
     """
 
     on_policy = True  # not for the weights, but so that two networks do not compute side by side
-    reference: Transformer
+    reference: Reference
     dtype: torch.dtype
 
     def draw(
@@ -69,12 +69,12 @@ def run_preference_learning(
 
 def _stage(settings: PreferenceSettings) -> Stage:
     parent = find_model(settings.parent)
-    model, tokenizer = load_parent(parent)
+    model, tokenizer = load_parent(parent, settings.lora, settings.seed)
     problems = Problems()
     batches, objective = _learned(settings, tokenizer, problems)
     if isinstance(batches, ReferencedPairs | ThumbBatches):
         training = settings.training
-        batches.reference = copy.deepcopy(model).eval().requires_grad_(False)
+        batches.reference = Reference.of(model)
         batches.dtype = choose_precision(training.precision, choose_device(training.device))
     return Stage(
         name=settings.loss,

@@ -24,7 +24,7 @@ from jielong.models import Transformer, add_measurements, load_model
 from jielong.tokenizer import Tokenizer
 from jielong.training.distributed import is_main, main_first
 from jielong.training.gradients import Objective
-from jielong.training.precision import choose_device, choose_precision
+from jielong.training.precision import choose_precision
 from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
 
 Message = Mapping[str, Any]

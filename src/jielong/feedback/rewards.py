@@ -71,9 +71,13 @@ def _by_model(model: RewardModel, answers: Sequence[Answer]) -> list[float]:
 
 
 def _by_judge(side: str, answers: Sequence[Answer]) -> list[float]:
-    from jielong.world.judge import judge
+    from jielong.world.judge import Rubric, judge
 
-    verdicts = [judge(answer.prompt.row, answer.text) for answer in answers]
+    if not all("rubric" in answer.prompt.row for answer in answers):
+        raise JielongError(
+            "a reward of kind judge needs prompts of the built-in world, which carry a `rubric`"
+        )
+    verdicts = [judge(Rubric.from_row(dict(answer.prompt.row)), answer.text) for answer in answers]
     sides = {
         "helpful": lambda verdict: verdict.helpful,
         "safe": lambda verdict: verdict.safe,
@@ -88,8 +92,9 @@ def _by_check(answers: Sequence[Answer]) -> list[float]:
 
 
 def _check(row: Mapping[str, Any]) -> Check:
-    if isinstance(row.get("check"), dict):
-        return Check.parse(row["check"])
+    stated = row.get("check") or (row.get("rubric") or {}).get("check")
+    if isinstance(stated, dict):
+        return Check.parse(stated)
     if "answer" in row:
         return Check(kind="contains", answers=(str(row["answer"]),))
     raise JielongError("a reward of kind check needs a `check` or an `answer` in every row of the prompts")
@@ -131,7 +136,9 @@ class Rewards:
     @property
     def names(self) -> list[str]:
         """Of the parts, for the log."""
-        return [f"{number}_{source.kind}_{source.side}" for number, source in enumerate(self.settings.rewards)]
+        return [
+            f"{number}_{source.kind}_{source.side}" for number, source in enumerate(self.settings.rewards)
+        ]
 
     def __call__(self, answers: Sequence[Answer]) -> tuple[np.ndarray, np.ndarray]:
         """Scores [B] and their parts [B, number of rewards]."""
@@ -148,7 +155,7 @@ class Rewards:
         return (helpful + self.multiplier * (harmless - enough)) / (1 + self.multiplier), parts
 
     def learn(self, missing: float) -> None:
-        """Move the multiplier after a rollout whose answers lacked so much safety on average (negative: none)."""
+        """Move the multiplier after a rollout whose answers lacked so much safety on average."""
         if self.settings.combine == "lagrangian":
             self.multiplier *= float(np.exp(self.settings.multiplier_rate * np.clip(missing, -5, 5)))
 

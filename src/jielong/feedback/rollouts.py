@@ -10,6 +10,7 @@ from jielong.feedback.prompts import Prompt
 from jielong.feedback.rewards import Answer
 from jielong.generation import Engine, Request, SamplingSettings
 from jielong.models import Transformer, prepare_for_inference
+from jielong.models.adapters import merge_and_unload
 from jielong.tokenizer import Tokenizer
 
 
@@ -51,9 +52,11 @@ class EngineRollouts:
         settings: SamplingSettings,
         streams: Sequence[int],
     ) -> list[Answer]:
-        """As `RolloutBackend.answer`; of narrower weights with the log-probabilities that were rolled with."""
+        """As `RolloutBackend.answer`; from narrower weights, with the log-probabilities of the rolls."""
         narrow = self.weights != "training"
-        model = prepare_for_inference(copy.deepcopy(policy), self.weights) if narrow else policy.eval()
+        model = policy.eval()
+        if narrow:
+            model = prepare_for_inference(merge_and_unload(copy.deepcopy(policy)), self.weights)
         engine = Engine(model, self.tokenizer, prefix_bytes=0)
         asked = zip(prompts, streams, strict=True)
         requests = [Request(prompt.ids, settings, stream, 0 if narrow else None) for prompt, stream in asked]
@@ -63,7 +66,8 @@ class EngineRollouts:
                 pass
             done = [generation.completion() for generation in generations]
             rolled: list[list[float] | None] = [
-                [math.log(step.probability or 1.0) for step in generation.take()] for generation in generations
+                [math.log(step.probability or 1.0) for step in generation.take()]
+                for generation in generations
             ]
         else:
             done, rolled = engine.run(requests), [None] * len(requests)

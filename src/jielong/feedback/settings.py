@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from jielong.core.recipe import Settings
+from jielong.models.adapters import LoraSettings
 from jielong.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 
 
@@ -71,6 +72,8 @@ class PreferenceSettings(Settings):
     """Of kto: how much a thumb up counts; by default up and down count the same in sum."""
     down_weight: float | None = Field(None, gt=0)
     """Of kto: how much a thumb down counts."""
+    lora: LoraSettings | None = None
+    """Train an adapter in place of the network; its base is the reference, in one copy of the weights."""
     training: TrainingSettings = _training(1e-4, epochs=1, batch_rows=16)
     """batch_rows counts pairs, or thumbs for kto."""
     seed: int = 0
@@ -82,8 +85,8 @@ class RewardSource(Settings):
 
     kind: Literal["model", "judge", "check", "format", "length", "language"]
     """model: a reward model; judge: the built-in world's hidden judge; check: the row's `check` finds the
-    answer right, as in an exam; format: a regular expression matches; length: shorter than a number of characters; language: the answer
-    is in the language of the question."""
+    answer right, as in an exam; format: a regular expression matches; length: shorter than a number of
+    characters; language: the answer is in the language of the question."""
     weight: float = 1.0
     """Weight in the sum."""
     model: Path | None = None
@@ -205,8 +208,10 @@ class RlSettings(Settings):
     """Tokens before `max_tokens` over which a soft punishment sets in (DAPO)."""
     dynamic_sampling: bool = False
     """Draw further prompts for those whose answers all earned the same (DAPO)."""
+    lora: LoraSettings | None = None
+    """Train an adapter in place of the network; its base is the reference, in one copy of the weights."""
     rollout_weights: Literal["training", "bfloat16", "int8"] = "training"
-    """Weights that answer: those that are trained, or narrower ones, whose probabilities are corrected for."""
+    """Weights that answer: those trained, or narrower ones, whose probabilities are corrected for."""
     rollout_backend: Literal["engine", "vllm"] = "engine"
     """Who answers: this program's engine, or a vLLM in the same process (a GPU is needed)."""
     vllm_memory: float = Field(0.3, gt=0, lt=1)
@@ -235,13 +240,11 @@ class RlSettings(Settings):
         if (self.advantage == "gae") != (self.critic != "none"):
             raise ValueError("advantage gae needs a critic, separate or shared, and nothing else takes one")
         if self.advantage in ("group", "leave-one-out") and self.samples < 2:
-            raise ValueError(
-                f"advantage {self.advantage} compares answers of one prompt: samples must be 2 or more"
-            )
+            raise ValueError(f"advantage {self.advantage} compares answers: samples must be 2 or more")
         if self.answers_per_rollout % self.answers_per_step:
             raise ValueError(
-                f"an optimizer step takes training.batch_rows x training.accumulate = {self.answers_per_step} "
-                f"answers, which does not divide the {self.answers_per_rollout} of a rollout "
+                f"a step takes training.batch_rows x training.accumulate = {self.answers_per_step} answers, "
+                f"which does not divide the {self.answers_per_rollout} of a rollout "
                 "(prompts_per_rollout x samples)"
             )
         return self

@@ -10,6 +10,7 @@ from jielong.core.errors import UsageError
 from jielong.feedback.answers import AnswerInputs, answer_sums, pack_answers
 from jielong.feedback.objectives.masked import Statistics
 from jielong.feedback.objectives.preference import kto_loss, kto_reference_point
+from jielong.feedback.policy import Reference
 from jielong.feedback.settings import PreferenceSettings
 from jielong.feedback.shuffled import ShuffledBatches
 from jielong.feedback.token_rows import TokenRow, TokenThumb
@@ -28,7 +29,7 @@ class ThumbBatches(ShuffledBatches[TokenThumb]):
     """
 
     on_policy = True  # not for the weights, but so that two networks do not compute side by side
-    reference: Transformer
+    reference: Reference
     dtype: torch.dtype
 
     def draw(
@@ -60,11 +61,12 @@ def mismatched(rows: Sequence[TokenRow]) -> list[TokenRow]:
     return found
 
 
-def reference_sums(reference: Transformer, dtype: torch.dtype, inputs: AnswerInputs) -> Tensor:
+def reference_sums(reference: Reference, dtype: torch.dtype, inputs: AnswerInputs) -> Tensor:
     """Log-probabilities [B] that a reference gives to whole answers; it moves to where they are."""
     device = inputs.tokens.device
-    with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        return answer_sums(reference.to(device), inputs)
+    autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    with torch.no_grad(), autocast, reference.network() as network:
+        return answer_sums(network.to(device), inputs)
 
 
 def thumb_objective(settings: PreferenceSettings, thumbs: Sequence[TokenThumb]) -> Objective:

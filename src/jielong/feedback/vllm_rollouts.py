@@ -4,6 +4,7 @@ Written against the source of vLLM 0.33 (offline `LLM`, `SamplingParams`, sleep 
 not been run on a GPU.
 """
 
+import copy
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,11 @@ import torch
 from torch import Tensor
 
 from jielong.core.errors import JielongError, UsageError
-from jielong.feedback.policy import Actor
 from jielong.feedback.prompts import Prompt
 from jielong.feedback.rewards import Answer
 from jielong.generation import SamplingSettings
 from jielong.models import Transformer, load_config, weights_by_hf_name
+from jielong.models.adapters import merge_and_unload
 from jielong.tokenizer import Tokenizer
 from jielong.training.distributed import world_size
 
@@ -125,9 +126,9 @@ class VllmRollouts:
 
 
 def _weights(policy: Transformer) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors as Hugging Face's folders have them, without a critic; not copied."""
-    model = policy.language_model() if isinstance(policy, Actor) else policy
-    yield from weights_by_hf_name(model).items()
+    """Names and tensors as Hugging Face's folders have them: an adapter merged in, a critic's head left out."""
+    model = policy if policy.adapter is None else merge_and_unload(copy.deepcopy(policy))
+    return ((name, tensor) for name, tensor in weights_by_hf_name(model).items() if name != "score.weight")
 
 
 def _has_gpu() -> bool:
