@@ -74,7 +74,8 @@ class Runs:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         done = subprocess.run(
             [*command, str(SCRIPT), str(listed)],
-            capture_output=True, text=True, timeout=200, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False,
+            capture_output=True, text=True, timeout=200, check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(listed.with_suffix(".errors-0").read_text())
@@ -102,7 +103,9 @@ def runs(tmp_path_factory, parent):
                               training={"batch_rows": 24}))  # fmt: skip
     longer = {"steps": 6, "checkpoint_every": 3, "keep_checkpoints": 9}
     for stage, name, values in (
-        ("rl", "passes", TWO_PASSES), ("dpo", "pairs", {"training": longer}), ("reward", "scores", {"training": longer})
+        ("rl", "passes", TWO_PASSES),
+        ("dpo", "pairs", {"training": longer}),
+        ("reward", "scores", {"training": longer}),
     ):  # fmt: skip
         step = 4 if stage == "rl" else 3
         runs.jobs.append(runs.job(stage, name, **values))

@@ -1,4 +1,4 @@
-"""Rollouts by vLLM, as far as that can be seen without a GPU: what it is given, and what becomes of its answers."""
+"""Rollouts by vLLM, as far as they can be seen without a GPU: what it is given, what becomes of answers."""
 
 import importlib.util
 from pathlib import Path

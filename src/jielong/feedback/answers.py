@@ -95,7 +95,7 @@ def answer_sums(model: Transformer, inputs: AnswerInputs) -> Tensor:
 
 
 def token_scores(model: Transformer, inputs: AnswerInputs) -> Tensor:
-    """Scores [B, A] that a reward model gives at the counted tokens; outside of the mask they mean nothing."""
+    """Scores [B, A] that a reward model gives at the counted tokens; meaningless outside of the mask."""
     hidden: Tensor = model(inputs.tokens, inputs.positions, mask=packed_mask(inputs.segments))
     return model.scores(hidden.flatten(0, 1)[inputs.before + 1])
 

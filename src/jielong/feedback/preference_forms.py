@@ -5,7 +5,7 @@ r"""The forms in which preferences are published, each turned into a record of o
 | OpenAI | input: {messages, tools?}, preferred_output, non_preferred_output | pair | OpenAI's DPO |
 | steps | prompt, completions or steps, labels | steps | TRL, PRM800K |
 | first mistake | input, steps, mistake_index | steps | BIG-Bench Mistake |
-| ranking | prompt, completions (best first) | ranking | InstructGPT |
+| ranking | prompt, completions (best first), perhaps scores | ranking | InstructGPT; `jielong rollouts` |
 | pair | prompt, chosen, rejected | pair | TRL |
 | Alpaca pair | instruction, input?, chosen, rejected | pair | LLaMA-Factory |
 | ShareGPT pair | conversations, chosen, rejected | pair | LLaMA-Factory |
@@ -92,7 +92,12 @@ def _ranking(row: Row, identity: str) -> Record:
     completions = tuple(_completion(prompt, side) for side in list_of(row["completions"]))
     if len(completions) < 2:
         raise FormError("ranking of fewer than two completions")
-    return Ranking(identity, prompt, completions, tools_of(row), metadata_of(row))
+    scores = row.get("scores")
+    if scores is not None:
+        scores = [float(score) for score in list_of(scores) if isinstance(score, int | float)]
+        if len(scores) != len(completions) or sorted(scores, reverse=True) != scores:
+            raise FormError("scores are not one number for each completion, falling")
+    return Ranking(identity, prompt, completions, tuple(scores or ()), tools_of(row), metadata_of(row))
 
 
 def _thumb(row: Row, identity: str) -> Record:

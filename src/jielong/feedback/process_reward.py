@@ -26,7 +26,7 @@ class StepBatches(ShuffledBatches[TokenSteps]):
     def draw(
         self, number: int, device: torch.device, share: slice = slice(None)
     ) -> Batch[tuple[Tensor, ...]]:
-        """The answers `share` of micro-batch `number`: their tokens, of which step ends count, and labels [B, S]."""
+        """The answers `share` of micro-batch `number`, of which step ends count, and labels [B, S]."""
         answers = self.items_of(number)[share]
         inputs = pack_answers([answer.row for answer in answers], self.pad, device)
         labels = torch.zeros(inputs.mask.shape)
@@ -64,7 +64,7 @@ class StepReport:
     whole_answers_passed: float | None
     """Of answers without one: how often no step looks wrong."""
     f1: float | None
-    """Harmonic mean of both (ProcessBench, arXiv 2412.06559), which neither trust nor distrust alone raises."""
+    """Harmonic mean of both (ProcessBench, arXiv 2412.06559); trust or distrust alone does not raise it."""
 
     def figures(self) -> dict[str, Any]:
         """All figures, rounded, for people and lineage."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from jielong.core.errors import JielongError, UsageError
 from jielong.evaluation.checks import Check, check_answer
 from jielong.feedback.prompts import Prompt
 from jielong.feedback.reward_model import RewardModel
-from jielong.feedback.settings import RewardSource, RlSettings
+from jielong.feedback.settings import RewardSource
 from jielong.feedback.token_rows import TokenRow
 from jielong.tokenizer import language_of
 
@@ -115,6 +115,22 @@ def _by_language(answers: Sequence[Answer]) -> list[float]:
     return [float(language_of(answer.text) == language_of(answer.prompt.text)) for answer in answers]
 
 
+class Rewarding(Protocol):
+    """What a recipe with rewards says about them."""
+
+    @property
+    def rewards(self) -> Sequence[RewardSource]:
+        """Where they come from."""
+
+    @property
+    def combine(self) -> str:
+        """How they become one: sum, gate or lagrangian."""
+
+    @property
+    def safe_enough(self) -> float:
+        """The score of the safe part that counts as safe."""
+
+
 @dataclass
 class Rewards:
     """All of a recipe's rewards, and how they become one.
@@ -123,9 +139,11 @@ class Rewards:
     than asked for, in its logarithm, so that it stays positive.
     """
 
-    settings: RlSettings
+    settings: Rewarding
     parts: list[tuple[RewardSource, Reward]] = field(init=False)
     multiplier: float = 1.0
+    multiplier_rate: float = 0.0
+    """How fast it moves."""
 
     def __post_init__(self) -> None:
         self.parts = [(source, build_reward(source)) for source in self.settings.rewards]
@@ -157,7 +175,7 @@ class Rewards:
     def learn(self, missing: float) -> None:
         """Move the multiplier after a rollout whose answers lacked so much safety on average."""
         if self.settings.combine == "lagrangian":
-            self.multiplier *= float(np.exp(self.settings.multiplier_rate * np.clip(missing, -5, 5)))
+            self.multiplier *= float(np.exp(self.multiplier_rate * np.clip(missing, -5, 5)))
 
     def missing_safety(self, parts: np.ndarray) -> float:
         """By how much the safe part of some answers lies below what is enough, on average."""

@@ -251,7 +251,7 @@ class RlSettings(Settings):
 
     @property
     def rolls_with_other_weights(self) -> bool:
-        """Whether answers are rolled with other probabilities than are trained, which has to be corrected for."""
+        """Whether answers are rolled with other probabilities than are trained, which is corrected for."""
         return self.rollout_weights != "training" or self.rollout_backend == "vllm"
 
     @property
@@ -268,3 +268,83 @@ class RlSettings(Settings):
     def steps_per_rollout(self) -> int:
         """Optimizer steps that one rollout is learned from."""
         return self.epochs * self.answers_per_rollout // self.answers_per_step
+
+
+class DistillSettings(Settings):
+    """On-policy distillation: the student answers, and learns what the teacher would have said at each token."""
+
+    out: Path = Path("runs/distill")
+    """Run folder: recipe.yaml, metrics.jsonl, checkpoints/ and model/ go there."""
+    parent: Path
+    """The model folder of the student."""
+    teacher: Path
+    """The model folder of the teacher, with the student's tokenizer."""
+    prompts: tuple[Path, ...]
+    """Files of prompts: rows with `prompt` or `messages`."""
+    answers_by: Literal["student", "teacher"] = "student"
+    """Who answers. The student's own answers show it what to do after its own mistakes (GKD, arXiv
+    2306.13649); the teacher's are what is usually called knowledge distillation."""
+    beta: float = Field(1.0, ge=0, le=1)
+    """The divergence: 1 the reverse one, which does nothing that the teacher would not; 0 the forward one,
+    which covers all that the teacher does; Jensen-Shannon's between."""
+    prompts_per_rollout: int = Field(16, gt=0)
+    """Prompts that are answered at a time."""
+    samples: int = Field(2, gt=0)
+    """Answers to each of them."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the die that answers, and of both distributions."""
+    max_tokens: int = Field(64, gt=0)
+    """Longest answer."""
+    lora: LoraSettings | None = None
+    """Train an adapter in place of the network."""
+    training: TrainingSettings = _training(1e-4, steps=100, batch_rows=32)
+    """batch_rows counts answers."""
+    sample_prompts: tuple[str, ...] = ()
+    """Questions that the model answers now and then; by default some of the prompts."""
+    seed: int = 0
+    """Seed of the order of the prompts and of the dice."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "DistillSettings":
+        if self.prompts_per_rollout * self.samples % (self.training.batch_rows * self.training.accumulate):
+            raise ValueError(
+                "a step takes training.batch_rows x training.accumulate answers, which does not divide the "
+                f"{self.prompts_per_rollout * self.samples} of a rollout (prompts_per_rollout x samples)"
+            )
+        return self
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Optimizer steps that one rollout is learned from."""
+        answers = self.prompts_per_rollout * self.samples
+        return answers // (self.training.batch_rows * self.training.accumulate)
+
+
+class RolloutSettings(Settings):
+    """Answers to prompts, scored: data for rejection sampling, reward models and judges."""
+
+    out: Path = Path("runs/rollouts")
+    """Folder for answers.jsonl (all answers of a prompt, best first, with scores) and best.jsonl
+    (conversations that `jielong sft` takes)."""
+    parent: Path
+    """The model folder that answers."""
+    prompts: tuple[Path, ...]
+    """Files of prompts: rows with `prompt` or `messages`, and whatever the rewards look at."""
+    rewards: tuple[RewardSource, ...] = ()
+    """What an answer earns; without any, answers are only written down."""
+    combine: Literal["sum", "gate"] = "sum"
+    """As in reinforcement learning."""
+    safe_enough: float = 0.5
+    """The score of the safe part that counts as safe."""
+    samples: int = Field(8, gt=0)
+    """Answers to each prompt."""
+    keep_above: float | None = None
+    """The best answer of a prompt is kept only where it earns more than this."""
+    temperature: float = Field(1.0, ge=0)
+    """Of the die."""
+    max_tokens: int = Field(128, gt=0)
+    """Longest answer; one that is cut off is never the best."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where it is computed."""
+    seed: int = 0
+    """Seed of the dice."""

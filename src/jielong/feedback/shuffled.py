@@ -1,4 +1,4 @@
-"""Batches of anything that is learned one by one: a new order every epoch, as a pure function of seed and number."""
+"""Batches of anything learned one by one: a new order every epoch, a pure function of seed and number."""
 
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar

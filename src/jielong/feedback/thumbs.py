@@ -23,7 +23,7 @@ _FIELDS = len(AnswerInputs._fields)
 
 
 class ThumbBatches(ShuffledBatches[TokenThumb]):
-    """Draws N thumbs, and the same answers once more after prompts of others, with the reference's view of both.
+    """Draws N thumbs, and the same answers after prompts of others, with the reference's view of both.
 
     KTO judges an answer by how much likelier it became than answers do that belong to another prompt.
     """

@@ -1,7 +1,7 @@
 """Rollouts by a vLLM that shares the GPU and the process with the training.
 
-Written against the source of vLLM 0.33 (offline `LLM`, `SamplingParams`, sleep mode, `reload_weights`). It has
-not been run on a GPU.
+Written against the source of vLLM 0.33 (offline `LLM`, `SamplingParams`, sleep mode, `reload_weights`).
+It has not been run on a GPU.
 """
 
 import copy
@@ -43,8 +43,8 @@ class VllmRollouts:
     def __init__(self, folder: Path, tokenizer: Tokenizer, memory: float = 0.3) -> None:
         if importlib.util.find_spec("vllm") is None:
             raise UsageError(
-                "rollout_backend vllm needs vLLM, which is not installed: `pip install vllm` on a machine with "
-                "a GPU, or set rollout_backend to engine"
+                "rollout_backend vllm needs vLLM, which is not installed: `pip install vllm` where there is a "
+                "GPU, or set rollout_backend to engine"
             )
         if not _has_gpu():
             raise UsageError(
@@ -81,7 +81,7 @@ class VllmRollouts:
             for stream in streams
         ]
         outputs = llm.generate(asked, wanted, use_tqdm=False)
-        # What lies on the GPU is worthless once the policy has changed, so it is dropped and not kept (level 1).
+        # Its weights are worthless once the policy has changed, so they are dropped, not kept (level 1).
         llm.sleep(level=2)
         return [
             self._answer(prompt, output.outputs[0]) for prompt, output in zip(prompts, outputs, strict=True)
@@ -117,7 +117,7 @@ class VllmRollouts:
 
     @staticmethod
     def _wake(llm: Any, policy: Transformer) -> None:
-        """Give vLLM memory for weights, the policy's weights, and memory for keys and values, in this order."""
+        """Give vLLM memory for weights, the policy's weights, then memory for keys and values."""
         torch.cuda.empty_cache()
         llm.wake_up(tags=["weights"])
         llm.collective_rpc("reload_weights", kwargs={"weights_iterator": _weights(policy)})
@@ -126,7 +126,7 @@ class VllmRollouts:
 
 
 def _weights(policy: Transformer) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors as Hugging Face's folders have them: an adapter merged in, a critic's head left out."""
+    """Names and tensors as in Hugging Face's folders: an adapter merged in, a critic's head left out."""
     model = policy if policy.adapter is None else merge_and_unload(copy.deepcopy(policy))
     return ((name, tensor) for name, tensor in weights_by_hf_name(model).items() if name != "score.weight")
 

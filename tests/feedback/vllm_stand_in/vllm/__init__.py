@@ -1,4 +1,5 @@
-"""Stands in for vLLM, which needs a GPU: its offline API's names and shapes (0.33) around transformers' network.
+# ruff: noqa: ARG002
+"""Stands in for vLLM, which needs a GPU: names and shapes of its offline API (0.33), transformers' network.
 
 It refuses what vLLM refuses, and loses what vLLM loses while it sleeps.
 """
