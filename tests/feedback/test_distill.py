@@ -52,9 +52,11 @@ def test_the_student_comes_nearer_to_the_teacher(recipe, values):
 
 
 def test_a_teacher_teaches_itself_nothing(recipe, teacher):
-    run = recipe(parent=teacher, training={"steps": 2})
+    run = recipe(parent=teacher, training={"steps": 1})
     run_distillation(run, quiet=True)
-    assert all(row["divergence"] == pytest.approx(0, abs=1e-6) for row in metrics_of(run.out))
+    (row,) = metrics_of(run.out)
+    assert row["divergence"] == pytest.approx(0, abs=1e-6)
+    assert row["grad_norm"] < 1e-3
 
 
 def test_a_resumed_run_ends_bit_for_bit_alike(recipe):

@@ -19,7 +19,7 @@ def written(tmp_path, parent, prompts):
     def write(name="rollouts", **values):
         settings = RolloutSettings.parse({
             "out": tmp_path / name, "parent": parent, "prompts": [prompts], "samples": 6, "max_tokens": 24,
-            "rewards": [{"kind": "length", "characters": 4}, {"kind": "format", "pattern": "[aeiou]"}],
+            "rewards": [{"kind": "length", "characters": 20}, {"kind": "format", "pattern": "[aeiou]"}],
             "device": "cpu", "temperature": 0.8, **values,
         })  # fmt: skip
         return write_rollouts(settings, quiet=True), settings.out
@@ -32,7 +32,9 @@ def test_all_answers_are_written_best_first_and_the_best_as_conversations(writte
     answers, best = rows_of(out / "answers.jsonl"), rows_of(out / "best.jsonl")
     assert (figures["prompts"], figures["answers"]) == (12, 72)
     assert figures["kept"] == len(best)
-    assert all(len(row["completions"]) == 6 and row["scores"] == sorted(row["scores"], reverse=True) for row in answers)
+    assert all(len(row["completions"]) == len(row["scores"]) <= 6 for row in answers)
+    assert all(row["scores"] == sorted(row["scores"], reverse=True) for row in answers)
+    assert best
     assert len({score for row in answers for score in row["scores"]}) > 2
     assert figures["mean_of_best"] > figures["mean_score"]
     by_prompt = {row["prompt"][-1]["content"]: row["completions"] for row in answers}

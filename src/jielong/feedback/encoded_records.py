@@ -40,9 +40,9 @@ class Reading:
     problems: Problems
     """Bad rows are counted and named here."""
     heldout_share: float
-    """Share of the prompts that is held out, unless there is"""
+    """Share of the prompts that is held out where `heldout` is empty."""
     heldout: Sequence[Path] = ()
-    """what is held out anyway."""
+    """Files or folders that are held out."""
 
     def pairs(self, ties: bool = False) -> tuple[list[TokenPair], list[TokenPair]]:
         """Pairs to learn from, and pairs that are held out.

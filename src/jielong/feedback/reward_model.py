@@ -109,6 +109,8 @@ def run_reward_modelling(
 
 
 Report = RewardReport | StepReport
+Learned = tuple[PairBatches | StepBatches, Objective, Callable[[RewardModel], Report]]
+"""What is learned from, how, and how the result is measured."""
 
 
 def _stage(settings: RewardSettings) -> tuple[Stage, Callable[[RewardModel], Report]]:
@@ -121,9 +123,8 @@ def _stage(settings: RewardSettings) -> tuple[Stage, Callable[[RewardModel], Rep
         settings.data, tokenizer, training.context, settings.seed, problems, settings.heldout_share,
         settings.heldout,
     )  # fmt: skip
-    batches, objective, measure = (
-        _of_steps(settings, reading) if settings.process else _of_pairs(settings, reading)
-    )
+    learned = _of_steps if settings.process else _of_pairs
+    batches, objective, measure = learned(settings, reading)
     stage = Stage(
         name="process-reward" if settings.process else "reward",
         title="process reward model" if settings.process else "reward model",
@@ -139,18 +140,14 @@ def _stage(settings: RewardSettings) -> tuple[Stage, Callable[[RewardModel], Rep
     return stage, measure
 
 
-def _of_pairs(
-    settings: RewardSettings, reading: Reading
-) -> tuple[PairBatches, Objective, Callable[[RewardModel], Report]]:
+def _of_pairs(settings: RewardSettings, reading: Reading) -> Learned:
     """Comparisons of whole answers."""
     pairs, heldout = reading.pairs(ties=settings.tie_margin > 0)
     batches = PairBatches(pairs, settings.training.batch_rows, settings.seed, reading.tokenizer.pad_id)
     return batches, partial(reward_objective, settings), lambda model: measure_reward_model(model, heldout)
 
 
-def _of_steps(
-    settings: RewardSettings, reading: Reading
-) -> tuple[StepBatches, Objective, Callable[[RewardModel], Report]]:
+def _of_steps(settings: RewardSettings, reading: Reading) -> Learned:
     """Answers in steps, each of them right or wrong."""
     answers, heldout = reading.steps()
     pad = reading.tokenizer.pad_id

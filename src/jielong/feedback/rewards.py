@@ -130,6 +130,10 @@ class Rewarding(Protocol):
     def safe_enough(self) -> float:
         """The score of the safe part that counts as safe."""
 
+    @property
+    def multiplier_rate(self) -> float:
+        """How fast the multiplier of lagrangian moves."""
+
 
 @dataclass
 class Rewards:
@@ -142,9 +146,6 @@ class Rewards:
     settings: Rewarding
     parts: list[tuple[RewardSource, Reward]] = field(init=False)
     multiplier: float = 1.0
-    multiplier_rate: float = 0.0
-    """How fast it moves."""
-
     def __post_init__(self) -> None:
         self.parts = [(source, build_reward(source)) for source in self.settings.rewards]
         sides = {source.side == "safe" for source in self.settings.rewards}
@@ -175,7 +176,7 @@ class Rewards:
     def learn(self, missing: float) -> None:
         """Move the multiplier after a rollout whose answers lacked so much safety on average."""
         if self.settings.combine == "lagrangian":
-            self.multiplier *= float(np.exp(self.multiplier_rate * np.clip(missing, -5, 5)))
+            self.multiplier *= float(np.exp(self.settings.multiplier_rate * np.clip(missing, -5, 5)))
 
     def missing_safety(self, parts: np.ndarray) -> float:
         """By how much the safe part of some answers lies below what is enough, on average."""

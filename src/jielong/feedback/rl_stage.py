@@ -59,7 +59,7 @@ def _stage(settings: RlSettings) -> Stage:
     prompts = read_prompts(settings.prompts, tokenizer, longest, problems)
     tied = settings.kl.coefficient or settings.kl.stop_at
     reference = Reference.of(model.to(device)) if tied else None
-    rewards = Rewards(settings, multiplier_rate=settings.multiplier_rate)
+    rewards = Rewards(settings)
     actor = Actor(model, settings.critic)
     batches = RolloutBatches(
         settings, actor, reference, prompts, rewards, _backend(settings, tokenizer), tokenizer.pad_id, dtype

@@ -38,9 +38,11 @@ class Answered:
         return None
 
     def ranking(self, scored: bool) -> dict[str, Any]:
-        """All answers, as a row that reward models and judges read."""
-        row = {"prompt": list(self.prompt.messages), "completions": [answer.text for answer in self.answers]}
-        return {**row, "scores": self.scores} if scored else row
+        """All answers that say something, as a row that reward models and judges read."""
+        pairs = zip(self.answers, self.scores, strict=True)
+        said = [(answer.text, score) for answer, score in pairs if answer.text.strip()]
+        row = {"prompt": list(self.prompt.messages), "completions": [text for text, _ in said]}
+        return {**row, "scores": [score for _, score in said]} if scored else row
 
 
 def write_rollouts(settings: RolloutSettings, quiet: bool = False) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Settings of the stages that learn from feedback."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -336,6 +336,7 @@ class RolloutSettings(Settings):
     """As in reinforcement learning."""
     safe_enough: float = 0.5
     """The score of the safe part that counts as safe."""
+    multiplier_rate: ClassVar[float] = 0.0
     samples: int = Field(8, gt=0)
     """Answers to each prompt."""
     keep_above: float | None = None

@@ -1,23 +1,25 @@
 """Batches of anything learned one by one: a new order every epoch, a pure function of seed and number."""
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from dataclasses import asdict
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from jielong.core.files import hash_json
+from jielong.feedback.token_rows import TokenPair, TokenSteps, TokenThumb
 from jielong.training.batches import Batch
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", bound=TokenPair | TokenThumb | TokenSteps)
 
 
 class ShuffledBatches(Generic[Item]):
     """Draws micro-batches of items; what a batch is made of them, subclasses say in `draw`.
 
     Args:
-        items: all of them; dataclasses of plain values.
+        items: all of them.
         rows: items in a micro-batch, those of all processes together.
         seed: of the order.
         pad: the token that fills rows up.
@@ -41,10 +43,7 @@ class ShuffledBatches(Generic[Item]):
     @property
     def fingerprint(self) -> str:
         """Hash of all that can be drawn."""
-        from dataclasses import asdict
-
-        plain: list[Any] = [asdict(item) for item in self.items]  # type: ignore[call-overload]
-        return hash_json(plain)
+        return hash_json([asdict(item) for item in self.items])
 
     def draw(
         self, number: int, device: torch.device, share: slice = slice(None)

@@ -49,15 +49,19 @@ class ThumbBatches(ShuffledBatches[TokenThumb]):
 
 
 def mismatched(rows: Sequence[TokenRow]) -> list[TokenRow]:
-    """Each row's answer after the prompt of the next row that has another one."""
+    """Each row's answer after the prompt of the next row that has another one.
+
+    Of a prompt only the end is taken where more would make the row longer than all that were given.
+    """
+    longest = max(len(row.ids) for row in rows)
     prompts = [row.ids[: row.counted.index(True)] for row in rows]
     found = []
     for place, row in enumerate(rows):
         following = [*prompts[place + 1 :], *prompts[:place]]
         prompt = next((other for other in following if other != prompts[place]), prompts[place])
-        begin = len(prompts[place])
-        counted = [*[False] * len(prompt), *row.counted[begin:]]
-        found.append(TokenRow([*prompt, *row.ids[begin:]], counted))
+        answer, counted = row.ids[len(prompts[place]) :], row.counted[len(prompts[place]) :]
+        prompt = prompt[-(longest - len(answer)) :]
+        found.append(TokenRow([*prompt, *answer], [*[False] * len(prompt), *counted]))
     return found
 
 
