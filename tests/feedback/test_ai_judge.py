@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ from jielong.core.errors import JielongError
 from jielong.data import Problems
 from jielong.feedback.ai_judge import Comparison, judge_pairs, write_ai_preferences
 from jielong.feedback.preferences import read_preferences
+from jielong.generation import Engine
 from jielong.lm import RemoteSettings
+from jielong.lm.local import LocalModel
 from jielong.lm.remote import RemoteModel
+from jielong.models import Transformer, qwen3_config
+from jielong.tokenizer import Tokenizer
 
 sys.path.append(str(Path(__file__).parents[1] / "lm"))
 from scripted_server import Reply, chat, scripted  # noqa: E402
@@ -69,6 +74,15 @@ def test_what_is_not_in_the_form_asked_for_is_no_verdict():
             (verdict,) = judge_pairs(judge, COMPARISONS[:1])
         assert verdict.better == "neither"
         assert verdict.said == ("unclear", "unclear")
+
+
+def test_a_model_in_this_process_judges_in_the_form_asked_for(tmp_path, parent):
+    tokenizer = Tokenizer.load(parent)
+    config = replace(qwen3_config(32, 1, tokenizer.vocab_size, 4096), initializer_range=0.1)
+    engine = Engine(Transformer(config, seed=2).eval(), tokenizer)
+    with LocalModel(engine, "tiny") as judge:
+        verdicts = judge_pairs(judge, COMPARISONS)
+    assert all(said in ("A", "B", "neither") for verdict in verdicts for said in verdict.said)
 
 
 def test_preferences_say_who_judged_and_are_read_again(tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from jielong.cli import main
 from jielong.data import Problems
 from jielong.feedback.preferences import pairs_of, read_preferences, thumbs_of
 from jielong.feedback.rollout_files import write_rollouts
@@ -76,3 +77,13 @@ def test_without_rewards_the_answers_are_written_down(written):
     assert not (out / "best.jsonl").exists()
     assert all("scores" not in row for row in rows_of(out / "answers.jsonl"))
     assert "kept" not in figures
+
+
+def test_the_command_prints_what_it_wrote(tmp_path, parent, prompts, capsys):
+    given = {"parent": parent, "prompts": f"[{prompts}]", "samples": 2, "max_tokens": 4, "device": "cpu",
+             "out": tmp_path / "answers", "rewards": "[{kind: language}]"}  # fmt: skip
+    main(["rollouts", "--json", *(word for key, value in given.items() for word in ("--set", f"{key}={value}"))])
+    told = json.loads(capsys.readouterr().out)
+    assert told["answers"] == 24
+    assert len(rows_of(tmp_path / "answers" / "answers.jsonl")) == 12
+    assert RolloutSettings.load(tmp_path / "answers" / "recipe.yaml").samples == 2

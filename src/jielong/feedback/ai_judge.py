@@ -33,13 +33,13 @@ Reply with JSON: in "reason" one sentence, in "better" one of "A", "B" and "neit
 _SCHEMA = {
     "type": "object",
     "properties": {
-        "reason": {"type": "string", "maxLength": 400},
+        "reason": {"type": "string", "maxLength": 160},
         "better": {"type": "string", "enum": ["A", "B", "neither"]},
     },
     "required": ["reason", "better"],
     "additionalProperties": False,
 }
-_SETTINGS = SamplingSettings(temperature=0.0, max_tokens=256)
+_SETTINGS = SamplingSettings(temperature=0.0, max_tokens=512)  # a character may take three tokens
 
 
 @dataclass(frozen=True, slots=True)
