@@ -31,7 +31,8 @@ def said(text):
 def answers_of(body):
     """The two answers that a judge was shown, in the order shown."""
     text = body["messages"][0]["content"]
-    return [part.split("\n\n")[0] for part in text.replace("[Answer B]", "[Answer A]").split("[Answer A]\n")[1:]]
+    parts = text.replace("[Answer B]", "[Answer A]").split("[Answer A]\n")[1:]
+    return [part.split("\n\n")[0] for part in parts]
 
 
 def judge_that(prefers):
@@ -47,7 +48,10 @@ def asking(server):
     return RemoteModel(server.url, RemoteSettings.parse({"model": "judge-1", "first_wait": 0.01}))
 
 
-COMPARISONS = [Comparison("1", ASKED, said("玉山"), said("不知道")), Comparison("2", ASKED, said("雪山"), said("玉山"))]
+COMPARISONS = [
+    Comparison("1", ASKED, said("玉山"), said("不知道")),
+    Comparison("2", ASKED, said("雪山"), said("玉山")),
+]
 
 
 def test_the_better_answer_is_found_wherever_it_stands():
@@ -111,5 +115,6 @@ def test_preferences_say_who_judged_and_are_read_again(tmp_path):
 def test_nothing_to_compare_is_one_clear_line(tmp_path):
     file = tmp_path / "answers.jsonl"
     file.write_text(json.dumps({"prompt": ASKED, "completions": ["玉山", "玉山"]}) + "\n")
-    with scripted(Reply(chat())) as server, asking(server) as judge, pytest.raises(JielongError, match="no two answers"):
-        write_ai_preferences(judge, [file], tmp_path / "out.jsonl")
+    with scripted(Reply(chat())) as server, asking(server) as judge:
+        with pytest.raises(JielongError, match="no two answers"):
+            write_ai_preferences(judge, [file], tmp_path / "out.jsonl")

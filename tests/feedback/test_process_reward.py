@@ -53,7 +53,8 @@ def test_it_learns_which_step_is_wrong(tmp_path, parent, steps):
     assert report["steps"] == 3 * report["answers"] > 20
     assert result.extra["step_accuracy"] > 0.95
     assert result.extra["first_error_found"] > 0.9
-    assert RewardModel.load(result.model).score([[{"role": "user", "content": "x"}, {"role": "assistant", "content": "3"}]])
+    chat = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "3"}]
+    assert RewardModel.load(result.model).score([chat])
 
 
 def test_pairs_have_no_steps(tmp_path, parent, comparisons):

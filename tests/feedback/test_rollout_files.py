@@ -82,7 +82,8 @@ def test_without_rewards_the_answers_are_written_down(written):
 def test_the_command_prints_what_it_wrote(tmp_path, parent, prompts, capsys):
     given = {"parent": parent, "prompts": f"[{prompts}]", "samples": 2, "max_tokens": 4, "device": "cpu",
              "out": tmp_path / "answers", "rewards": "[{kind: language}]"}  # fmt: skip
-    main(["rollouts", "--json", *(word for key, value in given.items() for word in ("--set", f"{key}={value}"))])
+    words = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
+    main(["rollouts", "--json", *words])
     told = json.loads(capsys.readouterr().out)
     assert told["answers"] == 24
     assert len(rows_of(tmp_path / "answers" / "answers.jsonl")) == 12

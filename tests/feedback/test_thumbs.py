@@ -29,9 +29,10 @@ def thumbs(tmp_path):
 def recipe(tmp_path, parent, data, **values):
     training = {"steps": 20, "batch_rows": 12, "precision": "float32", "compile": "no", "device": "cpu",
                 "optimizer": {"lr": 1e-3}, "schedule": {"warmup": 0}, **values.pop("training", {})}  # fmt: skip
-    return PreferenceSettings.parse(
-        {"out": tmp_path / "run", "parent": parent, "data": data, "loss": "kto", "training": training, **values}
-    )
+    return PreferenceSettings.parse({
+        "out": tmp_path / "run", "parent": parent, "data": data, "loss": "kto", "training": training,
+        **values,
+    })  # fmt: skip
 
 
 def test_what_people_liked_becomes_likelier_than_what_they_did_not(tmp_path, parent, thumbs):

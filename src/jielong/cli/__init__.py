@@ -26,7 +26,7 @@ _COMMANDS = {
     "dpo": ("train:dpo_app", "Learn from comparisons directly: DPO, IPO, KTO, ORPO, SimPO."),
     "rl": ("train:rl_app", "Reinforcement learning from rewards: PPO, GRPO, RLOO and others."),
     "distill": ("train:distill_app", "Learn from a teacher's view of the model's own answers."),
-    "rollouts": ("feedback:rollouts_app", "Let a model answer prompts many times, and score and rank the answers."),
+    "rollouts": ("feedback:rollouts_app", "Answer prompts many times, and score and rank the answers."),
     "judge": ("feedback:judge", "Let a language model compare answers: AI feedback."),
     "chat": ("talk:chat", "Talk with a model in the terminal."),
     "complete": ("talk:complete", "Let a model continue a text."),

@@ -10,8 +10,8 @@ from jielong.feedback.settings import RolloutSettings
 
 rollouts_app = App(
     name="rollouts",
-    help="Let a model answer prompts many times, and score and rank the answers: data for rejection sampling, "
-    "reward models and judges.",
+    help="Let a model answer prompts many times, and score and rank the answers: data for rejection "
+    "sampling, reward models and judges.",
     help_format="plaintext",
     help_epilogue=settings_help(RolloutSettings),
 )

@@ -17,8 +17,8 @@ from jielong.generation import SamplingSettings
 from jielong.lm import LanguageModel, Request, Response
 
 PRINCIPLES = "helpful, correct, honest about what it does not know, and safe"
-_QUESTION = """Two answers to the last message of a conversation are given. Which one is better? A good answer \
-is {principles}. Length is no merit, and neither is the order in which the answers stand.
+_QUESTION = """Two answers to the last message of a conversation are given. Which one is better? A good \
+answer is {principles}. Length is no merit, and neither is the order in which the answers stand.
 
 [Conversation]
 {prompt}
@@ -157,7 +157,9 @@ def _comparisons(paths: Sequence[Path], problems: Problems, neighbours_only: boo
             yield Comparison(record.id, record.prompt, record.chosen, record.rejected)
         elif isinstance(record, Ranking):
             different = [
-                answer for place, answer in enumerate(record.completions) if answer not in record.completions[:place]
+                answer
+                for place, answer in enumerate(record.completions)
+                if answer not in record.completions[:place]
             ]
             pairs = itertools.pairwise(different) if neighbours_only else itertools.combinations(different, 2)
             for number, (first, second) in enumerate(pairs):
@@ -175,7 +177,9 @@ def _row(comparison: Comparison, verdict: Verdict, judge: str) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _ask(prompt: Sequence[Message], first: Sequence[Message], second: Sequence[Message], principles: str) -> str:
+def _ask(
+    prompt: Sequence[Message], first: Sequence[Message], second: Sequence[Message], principles: str
+) -> str:
     return _QUESTION.format(
         principles=principles,
         prompt=_text(prompt, named=True),

@@ -1,4 +1,4 @@
-"""On-policy distillation: the student answers, and a teacher's distribution at each of its tokens is learned."""
+"""On-policy distillation: the student answers, and learns a teacher's distribution at each of its tokens."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -177,8 +177,8 @@ def _stage(settings: DistillSettings) -> Stage:
     teacher, teacher_tokenizer = load_parent(teacher_folder)
     if teacher_tokenizer.fingerprint != tokenizer.fingerprint:
         raise JielongError(
-            f"{settings.teacher} has another tokenizer than {settings.parent}: a distribution over other tokens "
-            "cannot be learned; let the teacher answer (`jielong rollouts`) and fine-tune on that instead"
+            f"{settings.teacher} has another tokenizer than {settings.parent}: a distribution over other "
+            "tokens cannot be learned; let the teacher answer (`jielong rollouts`) and fine-tune on that instead"
         )
     device = choose_device(settings.training.device)
     model, teacher = model.to(device), teacher.to(device).eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Answers of a model with what they earned, as files: for rejection sampling, for reward models, for judges."""
+"""Answers of a model with what they earned, as files: for rejection sampling, reward models and judges."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Answered:
 
 
 def write_rollouts(settings: RolloutSettings, quiet: bool = False) -> dict[str, Any]:
-    """Answer every prompt several times, score the answers, and write `out/answers.jsonl` and `out/best.jsonl`.
+    """Answer every prompt several times, score the answers, and write them and the best ones into `out`.
 
     Fine-tuning on the best ones is rejection sampling (Llama 2, arXiv 2307.09288, section 3.2.3; RAFT, arXiv
     2304.06767).

@@ -271,7 +271,7 @@ class RlSettings(Settings):
 
 
 class DistillSettings(Settings):
-    """On-policy distillation: the student answers, and learns what the teacher would have said at each token."""
+    """On-policy distillation: the student answers, and learns what the teacher would say at each token."""
 
     out: Path = Path("runs/distill")
     """Run folder: recipe.yaml, metrics.jsonl, checkpoints/ and model/ go there."""
