@@ -1,6 +1,7 @@
 """Rollouts by vLLM, as far as they can be seen without a GPU: what it is given, what becomes of answers."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,10 @@ SAMPLING = SamplingSettings(max_tokens=6, temperature=0.8, seed=3)
 def stand_in(monkeypatch):
     """A vLLM that can be imported, and a machine that says it has a GPU."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "vllm_stand_in"))
-    monkeypatch.delitem(__import__("sys").modules, "vllm", raising=False)
     monkeypatch.setattr(vllm_rollouts, "_has_gpu", lambda: True)
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    yield
+    sys.modules.pop("vllm", None)
 
 
 @pytest.fixture

@@ -76,8 +76,8 @@ def reference_sums(reference: Reference, dtype: torch.dtype, inputs: AnswerInput
 def thumb_objective(settings: PreferenceSettings, thumbs: Sequence[TokenThumb]) -> Objective:
     """KTO's loss with weights for up and down.
 
-    By default the rarer of the two weighs as much more as it is rarer: the paper (arXiv 2402.01306, section
-    4.2) asks for a ratio of weight times number, up to down, between 1 and 4/3; here it is 1.
+    By default the rarer of the two weighs as much more as it is rarer: the paper (arXiv 2402.01306)
+    asks for a ratio of weight times number, up to down, between 1 and 4/3; here it is 1.
 
     Args:
         settings: beta, and weights where they are given.
