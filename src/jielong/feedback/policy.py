@@ -116,8 +116,10 @@ def policy_objective(
     loss, statistics = clipped_policy_loss(
         logprobs, old, advantages, mask, clip_low=settings.clip_low, clip_high=settings.clip_high,
         dual_clip=settings.dual_clip, level=settings.ratio, how=how, normalizer=1.0,
-        weights=weights if settings.rollout_weights != "training" else None,
+        weights=weights if settings.rolls_with_other_weights else None,
     )  # fmt: skip
+    if settings.rolls_with_other_weights:
+        statistics["rollout_weight"] = tally(weights, mask)
     if settings.kl.place == "loss" and settings.kl.coefficient:
         penalty, found = kl_loss(
             logprobs,

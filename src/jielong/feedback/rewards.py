@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from jielong.core.errors import JielongError, UsageError
 from jielong.feedback.prompts import Prompt
 from jielong.feedback.reward_model import RewardModel
-from jielong.feedback.settings import RewardSource, RlSettings
+from jielong.feedback.settings import RewardSource
 from jielong.feedback.token_rows import TokenRow
 from jielong.marking import Check, check_answer
 from jielong.tokenizer import language_of
@@ -115,6 +115,26 @@ def _by_language(answers: Sequence[Answer]) -> list[float]:
     return [float(language_of(answer.text) == language_of(answer.prompt.text)) for answer in answers]
 
 
+class Rewarding(Protocol):
+    """What a recipe with rewards says about them."""
+
+    @property
+    def rewards(self) -> Sequence[RewardSource]:
+        """Where they come from."""
+
+    @property
+    def combine(self) -> str:
+        """How they become one: sum, gate or lagrangian."""
+
+    @property
+    def safe_enough(self) -> float:
+        """The score of the safe part that counts as safe."""
+
+    @property
+    def multiplier_rate(self) -> float:
+        """How fast the multiplier of lagrangian moves."""
+
+
 @dataclass
 class Rewards:
     """All of a recipe's rewards, and how they become one.
@@ -123,10 +143,9 @@ class Rewards:
     than asked for, in its logarithm, so that it stays positive.
     """
 
-    settings: RlSettings
+    settings: Rewarding
     parts: list[tuple[RewardSource, Reward]] = field(init=False)
     multiplier: float = 1.0
-
     def __post_init__(self) -> None:
         self.parts = [(source, build_reward(source)) for source in self.settings.rewards]
         sides = {source.side == "safe" for source in self.settings.rewards}

@@ -14,7 +14,7 @@ from jielong.feedback.rollouts import EngineRollouts, RolloutBackend
 from jielong.feedback.settings import RlSettings
 from jielong.models import Transformer
 from jielong.tokenizer import Tokenizer
-from jielong.training.distributed import main_first
+from jielong.training.distributed import main_first, share_of
 from jielong.training.loop import Sampler
 from jielong.training.precision import choose_device, choose_precision
 from jielong.training.sft import answer_prompts
@@ -41,6 +41,8 @@ def run_rl(
         raise UsageError(
             "reinforcement learning needs training.parallel = ddp: who answers needs whole weights"
         )
+    if settings.dynamic_sampling:  # groups change their places, and each is to stay in equal parts
+        share_of(settings.samples, "samples")
     with run_folder(settings, settings.out, resume, force):
         with main_first():
             stage = _stage(settings)
@@ -88,5 +90,5 @@ def _backend(settings: RlSettings, tokenizer: Tokenizer) -> RolloutBackend:
     if settings.rollout_backend == "vllm":
         from jielong.feedback.vllm_rollouts import VllmRollouts
 
-        return VllmRollouts(settings.parent, tokenizer)
+        return VllmRollouts(find_model(settings.parent), tokenizer, settings.vllm_memory)
     return EngineRollouts(tokenizer, settings.rollout_weights)

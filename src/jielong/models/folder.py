@@ -308,17 +308,23 @@ def _classifier_keys(architecture: str) -> dict[str, Any]:
     }
 
 
+def weights_by_hf_name(model: Transformer) -> dict[str, Tensor]:
+    """The network's own tensors under Hugging Face's names: views, in the order of the layers, not copies."""
+    views: dict[str, Tensor] = {}
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    for ours, (tensor_map, theirs) in tensor_sources(model.config, list(parameters)).items():
+        parts = _rows(parameters[ours], tensor_map, model.config)
+        for name, part in zip(theirs, parts, strict=True):
+            views[name] = part.t() if tensor_map.transposed and part.dim() == 2 else part
+    return views
+
+
 class _Exporter:
     """Gives one tensor of the file by its name, cut out of ours."""
 
     def __init__(self, model: Transformer, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self.views: dict[str, Tensor] = {}
-        parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
-        for ours, (tensor_map, theirs) in tensor_sources(model.config, list(parameters)).items():
-            parts = _rows(parameters[ours], tensor_map, model.config)
-            for name, part in zip(theirs, parts, strict=True):
-                self.views[name] = part.t() if tensor_map.transposed and part.dim() == 2 else part
+        self.views = weights_by_hf_name(model)
 
     def __call__(self, name: str) -> Tensor:
         return self.views[name].to(device="cpu", dtype=self.dtype, copy=True).contiguous()
