@@ -94,7 +94,7 @@ def run_reward_modelling(
     """
     with run_folder(settings, settings.out, resume, force):
         with main_first():
-            stage, heldout = _stage(settings)
+            stage, heldout = reward_stage(settings)
         result = run_stage(stage, settings, resume, quiet, force)
         if is_main():
             report = measure_reward_model(RewardModel.load(result.model), heldout)
@@ -104,7 +104,7 @@ def run_reward_modelling(
         return result
 
 
-def _stage(settings: RewardSettings) -> tuple[Stage, list[TokenPair]]:
+def reward_stage(settings: RewardSettings) -> tuple[Stage, list[TokenPair]]:
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent)
     model.add_score()

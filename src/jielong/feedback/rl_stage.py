@@ -40,11 +40,11 @@ def run_rl(
         raise UsageError("reinforcement learning runs with training.parallel = ddp; the engine needs whole weights")
     with run_folder(settings, settings.out, resume, force):
         with main_first():
-            stage = _stage(settings)
+            stage = rl_stage(settings)
         return run_stage(stage, settings, resume, quiet, force)
 
 
-def _stage(settings: RlSettings) -> Stage:
+def rl_stage(settings: RlSettings) -> Stage:
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent)
     device = choose_device(settings.training.device)
