@@ -108,9 +108,7 @@ def ours(folder: Path, weights: str, way: str, sequences: int, tokens: int) -> G
     """Our engine, as loaded or compiled."""
     from jielong.generation import Request, SamplingSettings, load_engine
 
-    engine = load_engine(folder, weights=weights)
-    if way == "compiled":
-        engine.compile([sequences])
+    engine = load_engine(folder, weights, [sequences] if way == "compiled" else ())
     settings = SamplingSettings(temperature=0.0, max_tokens=tokens)
     return lambda prompts: sum(len(done.ids) for done in engine.run([Request(p, settings) for p in prompts]))
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from jielong.feedback.dpo import preference_stage
 from jielong.feedback.reward_model import reward_stage
 from jielong.feedback.rewards import Answer
 from jielong.feedback.rl_stage import rl_stage
-from jielong.feedback.rollouts import EngineRollouts
 from jielong.feedback.settings import PreferenceSettings, RewardSettings, RlSettings
 from jielong.models import Transformer, count_parameters, qwen3_config, save_model
 from jielong.tokenizer import Tokenizer, train_tokenizer
@@ -252,7 +252,7 @@ def make_stage(kind: str, folder: Path, out: Path, precision: str) -> tuple[Stag
     settings = RlSettings.parse({**given, "algorithm": kind, **recipes[kind]})
     stage = rl_stage(settings)
     batches: Any = stage.batches
-    batches.backend = EngineRollouts(NeverEnding(stage.tokenizer), settings.rollout_weights)  # type: ignore[arg-type]
+    batches.backend = replace(batches.backend, tokenizer=NeverEnding(stage.tokenizer))
     if kind == "grpo":
         batches.rewards.parts = [(settings.rewards[0], _digits_of)]
     return stage, settings.training

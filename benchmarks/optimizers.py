@@ -75,14 +75,16 @@ def train(name: str, rate: float, seed: int, material: Material, options: argpar
         optimizer |= {"lr": 4e-3, "muon_lr": rate}
     settings = TrainingSettings.parse(
         {
-            "steps": options.steps, "batch_rows": options.rows, "context": CONTEXT, "threads": options.threads,
-            "optimizer": optimizer, "compile": "yes", "validate_every": options.steps + 1,
-            "checkpoint_every": options.steps + 1, "validation_rows": 250,
+            "steps": options.steps, "batch_rows": options.rows, "context": CONTEXT,
+            "threads": options.threads, "optimizer": optimizer, "compile": "yes",
+            "validate_every": options.steps + 1, "checkpoint_every": options.steps + 1,
+            "validation_rows": 250,
         }
     )  # fmt: skip
+    config = qwen3_config(options.width, options.layers, tokenizer.vocab_size, CONTEXT)
     with tempfile.TemporaryDirectory() as folder:
         result = Trainer(
-            model=Transformer(qwen3_config(options.width, options.layers, tokenizer.vocab_size, CONTEXT), seed),
+            model=Transformer(config, seed),
             batches=PackedBatches(material.packed(material.train, CONTEXT), options.rows, seed),
             objective=next_token_loss,
             settings=settings,

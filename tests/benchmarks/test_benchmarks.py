@@ -186,6 +186,6 @@ def test_bits_per_byte_and_memory_of_narrow_weights(tokenizer, tmp_path):
     engine = load_engine(tmp_path)
     expected = held_out_bits(tmp_path, tokenizer, texts, 24, 1000)
     assert bits_per_byte(engine, texts) == pytest.approx(expected, rel=1e-4)
-    assert weight_bytes(engine) == 4 * count_parameters(model.config)
+    assert weight_bytes(engine.model) == 4 * count_parameters(model.config)
     completion = Endless(engine).generate([[5, 6]], SamplingSettings(temperature=0, max_tokens=9))[0]
     assert len(completion.ids) == 9

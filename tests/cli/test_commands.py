@@ -32,6 +32,12 @@ def test_help_lists_every_command_without_importing_torch():
         "plan",
         "pretrain",
         "sft",
+        "reward",
+        "dpo",
+        "rl",
+        "distill",
+        "rollouts",
+        "judge",
         "chat",
         "complete",
         "serve",
@@ -43,13 +49,15 @@ def test_help_lists_every_command_without_importing_torch():
 
 
 @pytest.mark.parametrize(
-    "command", ["quickstart", "plan", "pretrain", "sft", "chat", "complete", "serve", "exam", "show"]
-)
+    "command",
+    ["quickstart", "plan", "pretrain", "sft", "reward", "dpo", "rl", "distill", "rollouts", "judge", "chat",
+     "complete", "serve", "exam", "show"],
+)  # fmt: skip
 def test_every_command_has_help_in_which_each_setting_is_described(command, capsys):
     build_app()([command, "--help"], exit_on_error=False, result_action="return_value")
     shown = capsys.readouterr().out
     assert f"jielong {command}" in shown
-    if command in {"pretrain", "sft"}:
+    if command in {"pretrain", "sft", "reward", "dpo", "rl", "distill"}:
         assert "training.optimizer.lr" in shown
         assert "Peak learning rate" in shown
 
@@ -61,6 +69,8 @@ def test_every_command_has_help_in_which_each_setting_is_described(command, caps
         (["world", "make"], 2, ["directory"]),
         (["pretrain", "--set", "data=[x]", "--set", "trainin.steps=3"], 2, ["trainin", "training"]),
         (["pretrain", "--set", "data=[/nowhere]"], 1, ["/nowhere", "does not exist"]),
+        (["judge", "/nowhere", "a.jsonl", "-o", "b.jsonl"], 2, ["there is no model /nowhere"]),
+        (["rollouts", "--set", "parent=/nowhere", "--set", "prompts=[x]"], 1, ["/nowhere"]),
         (["show", "/nowhere"], 1, ["/nowhere is not a model folder"]),
         (["complete", "/nowhere", "x"], 1, ["/nowhere is not a model folder"]),
         (["quickstart", "--instructions", "x.jsonl"], 2, ["jielong: --instructions needs --data"]),

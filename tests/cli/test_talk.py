@@ -38,9 +38,19 @@ def test_the_text_has_the_form_that_is_asked_for(
     assert text.startswith('{"山": "')
 
 
+def test_guessing_ahead_changes_no_text(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = complete(capsys, model, "山", "--temperature", 0, "--max-tokens", 40, "--json")
+    for guessing in [["--lookup"], ["--draft", model]]:
+        assert plain == complete(
+            capsys, model, "山", "--temperature", 0, "--max-tokens", 40, "--json", *guessing
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
+        (["--draft", "/nowhere"], 1, "/nowhere is not a model folder"),
+        (["--draft", "x", "--lookup"], 2, "give one of them"),
         (["--regex", "(", "--max-tokens", "3"], 1, "unclosed group"),
         (["--json-schema", "/nowhere"], 1, "/nowhere does not exist"),
         (["--json-schema", "x", "--regex", "a"], 2, "give one of them"),

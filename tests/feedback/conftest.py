@@ -8,7 +8,11 @@ import pytest
 from jielong.models import Transformer, qwen3_config, save_model
 from jielong.tokenizer import read_chat_template, train_tokenizer
 
-TEXT = ["台灣最高的山是玉山。高雄舊稱打狗。", "How many apples? 3 apples and 4 apples are 7 apples.", "你好！ Hello"]
+TEXT = [
+    "台灣最高的山是玉山。高雄舊稱打狗。",
+    "How many apples? 3 apples and 4 apples are 7 apples.",
+    "你好！ Hello",
+]
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +22,11 @@ def parent(tmp_path_factory):
     tokenizer = train_tokenizer(iter(TEXT * 4), 330).with_chat_template(read_chat_template("plain_chat"))
     config = replace(qwen3_config(64, 1, tokenizer.vocab_size, 96), initializer_range=0.1)
     save_model(
-        Transformer(config, seed=1), path, eos_id=tokenizer.eos_id, bos_id=tokenizer.bos_id, pad_id=tokenizer.pad_id
+        Transformer(config, seed=1),
+        path,
+        eos_id=tokenizer.eos_id,
+        bos_id=tokenizer.bos_id,
+        pad_id=tokenizer.pad_id,
     )
     tokenizer.save(path)
     return path

@@ -183,7 +183,7 @@ def test_dpo(parent, comparisons, tmp_path):
     run_stage(stage, run, quiet=True)
     trainer = noting(trl.DPOTrainer)(
         model=causal(parent), ref_model=causal(parent), processing_class=hf_tokenizer(parent),
-        train_dataset=Dataset.from_list(token_rows(stage.batches.pairs)),
+        train_dataset=Dataset.from_list(token_rows(stage.batches.items)),
         args=trl.DPOConfig(
             output_dir=tmp_path / "trl", **QUIET, per_device_train_batch_size=40, beta=run.beta
         ),
@@ -204,7 +204,7 @@ def test_reward_model(parent, comparisons, tmp_path):
     run_stage(stage, run, quiet=True)
     rows = [
         {side: row["prompt_ids"] + row[side] for side in ("chosen_ids", "rejected_ids")}
-        for row in token_rows(stage.batches.pairs)
+        for row in token_rows(stage.batches.items)
     ]
     trainer = noting(trl.RewardTrainer)(
         model=AutoModelForSequenceClassification.from_pretrained(scorer(parent, tmp_path / "scorer", 0.0)),

@@ -14,7 +14,6 @@ MODEL.add_score(keep_head=True)
 torch.nn.init.normal_(MODEL.score.weight, generator=torch.Generator().manual_seed(0))
 
 
-
 def rows_of(prompts, answers):
     return [
         TokenRow(p + a, [False] * len(p) + [True] * len(a)) for p, a in zip(prompts, answers, strict=True)

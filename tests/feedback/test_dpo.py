@@ -13,7 +13,8 @@ from jielong.feedback.settings import PreferenceSettings
 def recipe(tmp_path, parent, comparisons):
     def make(name="run", **values):
         training = {"steps": 20, "batch_rows": 8, "precision": "float32", "compile": "no", "device": "cpu",
-                    "optimizer": {"lr": 1e-3}, "schedule": {"warmup": 0}, **values.pop("training", {})}  # fmt: skip
+                    "optimizer": {"lr": 1e-3}, "schedule": {"warmup": 0},
+                    **values.pop("training", {})}  # fmt: skip
         return PreferenceSettings.parse(
             {"out": tmp_path / name, "parent": parent, "data": [comparisons], "training": training, **values}
         )
@@ -28,7 +29,8 @@ def test_chosen_answers_become_likelier_than_rejected_ones(recipe, loss):
     rows = metrics_of(run.out)
     assert rows[-1]["loss"] < rows[0]["loss"]
     gap = [
-        row["margin"] if "margin" in row else row["reward_desirable"] - row["reward_undesirable"] for row in rows
+        row["margin"] if "margin" in row else row["reward_desirable"] - row["reward_undesirable"]
+        for row in rows
     ]
     assert gap[-1] > gap[0] + 0.05
 

@@ -18,7 +18,8 @@ from jielong.feedback.settings import RewardSettings
 def recipe(tmp_path, parent, comparisons):
     def make(name="run", **values):
         training = {"steps": 30, "batch_rows": 8, "precision": "float32", "compile": "no", "device": "cpu",
-                    "optimizer": {"lr": 2e-3}, "schedule": {"warmup": 0}, **values.pop("training", {})}  # fmt: skip
+                    "optimizer": {"lr": 2e-3}, "schedule": {"warmup": 0},
+                    **values.pop("training", {})}  # fmt: skip
         return RewardSettings.parse(
             {"out": tmp_path / name, "parent": parent, "data": [comparisons], "heldout_share": 0.3,
              "training": training, **values}
@@ -72,7 +73,7 @@ def test_a_resumed_run_ends_bit_for_bit_alike(recipe):
 
 def test_no_usable_preference_is_one_clear_line(recipe, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"prompt": "x"}\n')
-    with pytest.raises(JielongError, match="no usable preference in .*bad.jsonl"):
+    with pytest.raises(JielongError, match=r"no usable preference in .*bad\.jsonl"):
         run_reward_modelling(recipe(data=[tmp_path / "bad.jsonl"]), quiet=True)
 
 

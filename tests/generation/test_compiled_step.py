@@ -37,11 +37,27 @@ def test_compiled_answers_are_the_same(compiled: Engine, engine: Engine) -> None
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiles
 
 
-def test_two_compiled_models_are_not_mixed_up(compiled: Engine, engine: Engine) -> None:
+def test_compiled_answers_to_one_prompt_are_the_same(compiled: Engine, engine: Engine) -> None:
+    """Prompts of two lengths, whose keys and values are shared."""
+    wanted = [
+        Request(prompt_of(engine, length, length), SAMPLED, stream)
+        for length in (70, 64)
+        for stream in range(6)
+    ]
+    expected = engine.run(wanted)
+    compiles = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert [one.ids for one in compiled.run(wanted)] == [one.ids for one in expected]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiles
+
+
+def test_two_compiled_models_are_not_mixed_up(
+    compiled: Engine, engine: Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
     other = Engine(engine.model.__class__(engine.model.config, seed=9).eval(), engine.tokenizer)
     request = Request(prompt_of(engine, 10, 3), SAMPLED)
     expected = other.run([request])[0]
     other.compile(rows=[2])
+    assert "AUTOTUNE" not in capfd.readouterr().err  # inductor's tables of what it tried
     assert compiled.run([request])[0] == engine.run([request])[0]
     assert other.run([request])[0] == expected
     assert expected != engine.run([request])[0]

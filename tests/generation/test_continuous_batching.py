@@ -11,8 +11,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from jielong.core.errors import JielongError
-from jielong.generation import Engine, EngineThread, Request, SamplingSettings, Step
+from jielong.generation import Drafter, Engine, EngineThread, PromptLookup, Request, SamplingSettings, Step
 from jielong.generation import engine as engine_module
+from jielong.generation import rows as rows_module
 from jielong.generation.prefix_cache import BLOCK, PrefixCache
 from jielong.models import KVCache, load_model, qwen3_config
 from jielong.tokenizer import Tokenizer
@@ -51,6 +52,7 @@ requests = st.builds(
     candidates=st.sampled_from([None, 0, 3]),
     joins=st.integers(0, 12),
     cancelled=st.sampled_from([None, None, None, 0, 1, 5]),
+    answers=st.sampled_from([1, 1, 1, 6]),
 )
 
 
@@ -61,19 +63,34 @@ def exact(folder: Path) -> Engine:
 
 
 @examples(max_examples=25, deadline=None)
-@given(wanted=st.lists(requests, min_size=1, max_size=8), seed=st.integers(0, 2**20))
+@given(
+    wanted=st.lists(requests, min_size=1, max_size=8),
+    seed=st.integers(0, 2**20),
+    drafter=st.sampled_from([None, PromptLookup()]),
+    smallest=st.sampled_from([2, 128]),
+)
 def test_an_answer_does_not_depend_on_who_comes_and_goes(
-    exact: Engine, wanted: list[dict], seed: int
+    exact: Engine, wanted: list[dict], seed: int, drafter: Drafter | None, smallest: int
 ) -> None:
-    """Any mixture of settings, joining at any step, some of them cancelled: all as if each were alone."""
-    engine = exact
-    busy = Engine(engine.model, engine.tokenizer, end_ids=engine.end_ids)
+    """Any mixture of settings, joining at any step, some of them cancelled: all as if each were alone.
+
+    Some want several answers to their prompt; with small caches answers move to longer ones on the way.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows_module, "_SMALLEST", smallest)
+        check_independence(exact, wanted, seed, drafter)
+
+
+def check_independence(engine: Engine, wanted: list[dict], seed: int, drafter: Drafter | None) -> None:
+    busy = Engine(engine.model, engine.tokenizer, end_ids=engine.end_ids, drafter=drafter)
     common = prompt_of(engine, 64, seed)
     plans = []
     for number, one in enumerate(wanted):
         rest = prompt_of(engine, one["length"], seed + number)
         prompt = [*common[: one["beginning"]], *rest][:90]
-        plans.append((one, Request(prompt, one["settings"], one["stream"], one["candidates"])))
+        for answer in range(one["answers"]):
+            request = Request(prompt, one["settings"], one["stream"] + answer, one["candidates"])
+            plans.append((one, request))
     running = {}
     step = 0
     while len(running) < len(plans) or any(g.finish_reason is None for g in running.values()):
@@ -135,6 +152,23 @@ def test_answers_to_one_prompt_share_its_computation(engine: Engine, monkeypatch
     for stream in (0, 7, 15):
         assert answers[stream].ids == alone(engine, Request(prompt, SAMPLED, stream))
     assert len({tuple(answer.ids) for answer in answers}) > 12
+
+
+def test_a_shared_prompt_is_kept_with_its_answer(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "_SHORTEST_SHARED", 40)
+    prompt = prompt_of(engine, 40, 8)
+    busy = Engine(engine.model, engine.tokenizer)
+    busy.end_ids = frozenset()
+    answers = [busy.add(Request(prompt, SAMPLED, stream)) for stream in range(rows_module.FEWEST_SHARING)]
+    while busy.step():
+        pass
+    late = Request([*prompt, *answers[-1].ids[:-1], 50], SAMPLED)
+    assert len(late.prompt) == 70
+    read = count_tokens(engine, monkeypatch)
+    known = busy.run([late])[0]
+    assert read["prompt"] == 70 - 2 * BLOCK
+    monkeypatch.undo()
+    assert known.ids == alone(busy, late)
 
 
 def test_a_known_beginning_is_not_computed_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

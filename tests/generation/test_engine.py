@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from jielong.core.errors import JielongError
 from jielong.core.files import to_json
-from jielong.generation import Engine, SamplingSettings, TextStream, complete, load_engine
+from jielong.generation import Engine, Request, SamplingSettings, TextStream, complete, load_engine
 from jielong.generation.sampling import Dice, adjusted_probabilities
 
 GREEDY = SamplingSettings(temperature=0, max_tokens=40)
@@ -234,6 +234,15 @@ def test_a_given_text_streams_back_exactly(engine: Engine, text: str) -> None:
     pieces = [stream.push(token) for token in engine.tokenizer.encode(text)]
     assert "".join(pieces) == text
     assert stream.flush() == ""
+
+
+def test_after_an_error_new_answers_roll_with_their_own_settings(engine: Engine) -> None:
+    other = Engine(engine.model, engine.tokenizer)
+    other.add(Request([20, 21], SAMPLED.model_copy(update={"temperature": 5.0, "top_p": 1.0})))
+    other.step()
+    other.step()
+    other.clear()
+    assert other.generate([[20, 21]], GREEDY) == engine.generate([[20, 21]], GREEDY)
 
 
 def test_complete_begins_a_document(engine: Engine) -> None:

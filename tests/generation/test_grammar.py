@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -583,3 +584,65 @@ def test_a_grammar_that_fails_on_the_way_ends_its_own_answer_only(engine: Engine
     assert isinstance(served["failing"].pop(), JielongError)
     assert all(isinstance(step, Step) and step.finish_reason is None for step in served["failing"])
     assert [step.token for step in served["other"] if isinstance(step, Step)] == expected.ids
+
+
+class Failing:
+    """A grammar of somebody else's that allows everything, until it fails in one of its own ways."""
+
+    def __init__(self, vocabulary: int, way: str, after: int):
+        self.vocabulary, self.way, self.left = vocabulary, way, after
+
+    def begin(self) -> "Failing":
+        return Failing(self.vocabulary, self.way, self.left)
+
+    def allowed(self) -> torch.Tensor:
+        if self.left or self.way == "accept":
+            return torch.ones(self.vocabulary, dtype=torch.bool)
+        if self.way == "allowed":
+            raise ZeroDivisionError
+        if self.way == "nothing":
+            return torch.zeros(self.vocabulary, dtype=torch.bool)
+        return torch.ones(self.vocabulary + 1, dtype=torch.bool)
+
+    def accept(self, token: int) -> None:
+        if not self.left:
+            raise KeyError(token)
+        self.left -= 1
+
+
+@pytest.mark.parametrize("after", [0, 3])
+@pytest.mark.parametrize(
+    ("way", "error"),
+    [
+        ("accept", KeyError),
+        ("allowed", ZeroDivisionError),
+        ("nothing", JielongError),
+        ("too wide", RuntimeError),
+    ],
+)
+def test_whatever_fails_in_a_grammar_ends_its_own_answer_only(
+    engine: Engine, way: str, error: type[Exception], after: int
+) -> None:
+    tokenizer = engine.tokenizer
+    no_end = dict.fromkeys(engine.end_ids, -100.0)
+    settings = SamplingSettings(max_tokens=20, seed=3, logit_bias=no_end)
+    others = [Request(tokenizer.encode("山"), settings, stream) for stream in range(2)]
+    bad = Failing(tokenizer.vocab_size, way, after)
+    failing = Request(tokenizer.encode("山"), settings, 0, grammar=bad)
+    expected = engine.run(others)
+    with pytest.raises(error):
+        engine.run([others[0], failing, others[1]])
+    shown = []
+    with pytest.raises(error):
+        shown.extend(engine.stream(failing.prompt, settings, grammar=bad))
+    assert [step.token for step in shown] == expected[0].ids[:after]
+    served: list[list[Step | Exception]] = [[], [], []]
+    thread = EngineThread(engine)
+    for request, steps in zip([others[0], failing, others[1]], served, strict=True):
+        thread.submit(request, steps.append)
+    thread.close(drain_seconds=60)
+    assert isinstance(served[1].pop(), error)
+    assert [step.token for step in served[1]] == expected[0].ids[:after]
+    assert [[step.token for step in steps] for steps in (served[0], served[2])] == [
+        completion.ids for completion in expected
+    ]

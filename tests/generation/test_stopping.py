@@ -19,13 +19,14 @@ def test_cut_does_not_depend_on_how_the_text_is_divided(
     assert (shown, stream.found) == reference(text, stops)
 
 
-def reference(text: str, stops: list[str]) -> tuple[str, bool]:
+def reference(text: str, stops: list[str]) -> tuple[str, str | None]:
     """Read letter by letter; at the first that completes stop strings, cut before the longest of them."""
     for end in range(1, len(text) + 1):
         complete = [stop for stop in stops if text[:end].endswith(stop)]
         if complete:
-            return text[: end - max(map(len, complete))], True
-    return text, False
+            longest = max(complete, key=len)
+            return text[: end - len(longest)], longest
+    return text, None
 
 
 def test_text_that_cannot_begin_a_stop_string_is_shown_at_once() -> None:

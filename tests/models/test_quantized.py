@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from jielong.models.precision import has_fast_int8
 from jielong.models.quantized import (
     Int4Linear,
     Int8Embedding,
@@ -14,9 +15,13 @@ from jielong.models.quantized import (
     _unpack,
     round_int4,
     round_int8,
+    round_rows,
 )
 
 SEEDS = st.integers(0, 2**16)
+whole_numbers = pytest.mark.skipif(
+    not has_fast_int8(torch.device("cpu")), reason="the processor has no 8-bit products"
+)
 
 
 def matrix(outputs, inputs, seed=0, scale=1.0):
@@ -81,10 +86,28 @@ def test_rounding_twice_changes_nothing():
     torch.testing.assert_close(widened_int8(widened_int8(weight)), widened_int8(weight), rtol=0, atol=0)
 
 
+@given(SEEDS, st.integers(1, 9), st.integers(1, 70), st.sampled_from([1e-20, 1.0, 1e20]))
+def test_rows_are_half_a_step_from_what_they_were(seed, rows, inputs, scale):
+    x = matrix(rows, inputs, seed, scale)
+    codes, scales = round_rows(x)
+    assert codes.dtype == torch.uint8 and codes.min() >= 1
+    assert (((codes.float() - 128) * scales - x).abs() <= scales * 0.501).all()
+
+
+def test_a_row_of_zeros_stays_and_one_of_nan_does_not_become_a_number():
+    layer = Int8Linear(matrix(20, 32))
+    x = torch.zeros(3, 32)
+    x[1, 5] = float("nan")
+    assert torch.equal(layer(x)[::2], torch.zeros(2, 20))
+    assert layer(x)[1].isnan().all()
+
+
+@pytest.mark.parametrize("whole", [pytest.param(True, marks=whole_numbers), False])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("shape", [(64, 32), (7, 16), (96, 48), (130, 208), (1, 64)])
-@pytest.mark.parametrize("rows", [1, 2, 3, 5, 12, 13, 40])
-def test_eight_bit_products_use_the_rounded_weights(shape, rows, bias):
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 40])
+def test_eight_bit_products_use_the_rounded_weights(shape, rows, bias, whole, monkeypatch):
+    monkeypatch.setattr("jielong.models.quantized.has_fast_int8", lambda _: whole)
     weight = matrix(*shape)
     added = torch.randn(shape[0]) if bias else None
     layer = Int8Linear(weight, added)
@@ -92,7 +115,30 @@ def test_eight_bit_products_use_the_rounded_weights(shape, rows, bias):
     exact = F.linear(x.float(), widened_int8(weight), added)
     assert layer(x).dtype == torch.bfloat16
     assert error(layer(x), exact, x, weight) < 0.006
-    assert error(layer.by_kernel(x), layer.by_widening(x), x, weight) < 0.006
+
+
+@whole_numbers
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_whole_numbers_are_multiplied_exactly_and_never_overflow(rows):
+    generator = torch.Generator().manual_seed(rows)
+    weight = torch.randint(-127, 128, (70, 4096), generator=generator).float()
+    x = torch.randint(-127, 128, (rows, 4096), generator=generator).float()
+    # The largest products there are, all of one sign and of both.
+    weight[0], x[0] = 127.0, 127.0
+    weight[1], weight[2, ::2], weight[2, 1::2] = -127.0, 127.0, -127.0
+    x[:, 0] = 127.0  # scales are 1
+    weight[:, 0] = 127.0
+    exact = x.double() @ weight.double().t()
+    torch.testing.assert_close(Int8Linear(weight)(x).double(), exact, rtol=1e-6, atol=1.0)
+
+
+@whole_numbers
+@given(SEEDS, st.integers(1, 70), st.sampled_from([16, 48, 256]))
+def test_a_row_does_not_depend_on_the_rows_beside_it(seed, rows, inputs):
+    layer = Int8Linear(matrix(33, inputs, seed))
+    x = matrix(rows, inputs, seed + 1, 100.0)
+    alone = torch.cat([layer(row.unsqueeze(0)) for row in x])
+    assert torch.equal(layer(x), alone)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -114,11 +160,10 @@ def test_four_bit_products_use_the_rounded_weights(outputs, group, rows, bias):
 
 def test_wide_matrices_are_widened_in_parts(monkeypatch):
     weight, x = matrix(200, 64), torch.randn(300, 64).bfloat16()
-    whole = [Int8Linear(weight).by_widening(x), Int4Linear(weight).by_widening(x)]
+    whole = Int4Linear(weight).by_widening(x)
     monkeypatch.setattr("jielong.models.quantized._WIDENED", 64 * 64)
-    parts = [Int8Linear(weight).by_widening(x), Int4Linear(weight).by_widening(x)]
-    for one, other in zip(whole, parts, strict=True):
-        assert error(one[:, :200], other[:, :200], x, weight) < 0.003
+    parts = Int4Linear(weight).by_widening(x)
+    assert error(whole[:, :200], parts[:, :200], x, weight) < 0.003
 
 
 @pytest.mark.parametrize("layer", [Int8Linear(matrix(48, 64)), Int4Linear(matrix(48, 64))])
@@ -137,13 +182,13 @@ def test_shape_type_and_layout_of_the_input_do_not_matter(layer):
     torch.testing.assert_close(layer(flat[1:]), layer(flat[1:].clone()), rtol=0, atol=0)
 
 
-def test_a_table_shares_the_codes_of_its_matrix():
+def test_a_table_holds_the_weights_of_the_product():
     weight = matrix(20, 32)
-    head = Int8Linear(weight)
-    table = Int8Embedding(head.codes, head.scales)
+    table, head = Int8Embedding(weight), Int8Linear(weight)
     tokens = torch.tensor([[0, 19, 3], [3, 3, 7]])
-    assert table.codes.data_ptr() == head.codes.data_ptr()
-    torch.testing.assert_close(table(tokens).float(), widened_int8(weight)[tokens], rtol=1 / 128, atol=0)
+    torch.testing.assert_close(table(tokens), widened_int8(weight)[tokens], rtol=0, atol=0)
+    # A row with a single one picks a column.
+    torch.testing.assert_close(head(torch.eye(32)).t(), table(torch.arange(20)), rtol=0.01, atol=0)
 
 
 @pytest.mark.parametrize("half", [32, 16])
@@ -169,10 +214,7 @@ def test_another_layout_leaves_everything_to_the_kernel(monkeypatch):
 def test_without_fast_bfloat16_many_rows_are_multiplied_in_float32(monkeypatch):
     weight, x = matrix(64, 64), torch.randn(200, 64).bfloat16()
     monkeypatch.setattr("jielong.models.quantized.has_fast_bfloat16", lambda _: False)
-    for layer, exact in (
-        (Int8Linear(weight), widened_int8(weight)),
-        (Int4Linear(weight), widened_int4(weight, 32)),
-    ):
-        assert layer.by_widening(x).dtype == torch.float32
-        torch.testing.assert_close(layer.by_widening(x), x.float() @ exact.t(), rtol=1e-4, atol=1e-4)
-        assert layer(x).dtype == torch.bfloat16
+    layer, exact = Int4Linear(weight), widened_int4(weight, 32)
+    assert layer.by_widening(x).dtype == torch.float32
+    torch.testing.assert_close(layer.by_widening(x), x.float() @ exact.t(), rtol=1e-4, atol=1e-4)
+    assert layer(x).dtype == torch.bfloat16

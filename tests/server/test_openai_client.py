@@ -53,6 +53,26 @@ def test_a_chat_is_answered_as_the_engine_answers_it(client, engine):
     assert answer.usage.completion_tokens == sum(len(one.ids) for one in expected)
 
 
+def test_usage_says_what_of_a_prompt_was_known(client):
+    def cached(text: str) -> list[tuple[int, int]]:
+        ask = [{"role": "user", "content": text}]
+        counts = [chat(client, messages=ask, max_tokens=1).usage]
+        *_, last = chat(client, messages=ask, n=2, stream=True, stream_options={"include_usage": True})
+        counts.append(last.usage)
+        counts.append(client.completions.create(model=MODEL, prompt=[text, "x" + text], max_tokens=1).usage)
+        pairs = [(one.prompt_tokens, one.prompt_tokens_details.cached_tokens) for one in counts]
+        said = client.responses.create(model=MODEL, input=text, max_output_tokens=1).usage
+        return [*pairs, (said.input_tokens, said.input_tokens_details.cached_tokens)]
+
+    first, again = cached("不曾有人問過的問題。" * 20), cached("不曾有人問過的問題。" * 20)
+    assert [tokens for tokens, _ in first] == [tokens for tokens, _ in again]
+    assert [known for _, known in first][::2] == [0, 0]
+    for tokens, known in (first[1], *again[:2], again[3]):
+        assert tokens - 32 <= known < tokens
+        assert known % 32 == 0
+    assert again[2][0] - 64 <= again[2][1] < again[2][0]  # of two prompts
+
+
 def test_a_stream_says_what_the_whole_answer_says(client):
     whole = chat(client, seed=3)
     chunks = list(chat(client, seed=3, stream=True, stream_options={"include_usage": True}))
@@ -161,10 +181,21 @@ def test_a_tool_call_is_streamed_and_its_result_is_taken_back(client):
     )
 
 
-def test_without_a_choice_a_tool_may_be_called(client):
-    answers = chat(client, tools=TOOLS, n=4, seed=2, max_tokens=60).choices
-    for answer in answers:
-        assert "<tool_call>" not in (answer.message.content or "") or answer.finish_reason == "length"
+def test_without_a_choice_the_model_decides_whether_to_call(client, engine):
+    opening = str(engine.tokenizer.special_tokens["<tool_call>"])
+    options = {"tools": TOOLS, "n": 4, "seed": 2, "max_tokens": 200, "parallel_tool_calls": False}
+    for answer in chat(client, logit_bias={opening: 100}, **options).choices:
+        assert answer.finish_reason == "tool_calls"
+        [call] = answer.message.tool_calls
+        assert call.function.name == "weather"
+        assert json.loads(call.function.arguments)["city"] in {"Taipei", "Kaohsiung"}
+    for answer in chat(client, logit_bias={opening: -100}, **options).choices:
+        assert answer.message.content
+        assert not answer.message.tool_calls
+    # Without tools the same token opens nothing: it is text like any other.
+    free = chat(client, logit_bias={opening: 100}, max_tokens=3).choices[0].message
+    assert free.content == "<tool_call>" * 3
+    assert not free.tool_calls
 
 
 class City(BaseModel):
@@ -193,11 +224,20 @@ def test_structured_output_is_parsed_by_the_client(client):
     assert isinstance(parsed.choices[0].message.parsed, City)
 
 
-def test_json_object(client):
-    answer = chat(client, response_format={"type": "json_object"}, seed=1, max_tokens=900).choices[0]
-    if answer.finish_reason == "stop":
-        assert isinstance(json.loads(answer.message.content), dict)
-    assert answer.message.content.startswith("{")
+def test_json_object(client, engine):
+    # What ends strings and objects is made likelier, so that the answers end; braces and quotes must fit.
+    likely = {str(engine.tokenizer.encode(text)[0]): 12 for text in ('"', "}")}
+    options = {"temperature": 1.5, "n": 8, "seed": 1, "max_tokens": 300, "logit_bias": likely}
+    found = [
+        json.loads(choice.message.content)
+        for choice in chat(client, response_format={"type": "json_object"}, **options).choices
+        if choice.finish_reason == "stop"
+    ]
+    assert len(found) > 4
+    assert all(isinstance(one, dict) for one in found)
+    assert any(found)
+    with pytest.raises(ValueError, match=r"Expecting|Extra"):
+        json.loads(chat(client, **options).choices[0].message.content)
 
 
 def test_completions_take_texts_and_token_ids(client, engine):

@@ -110,6 +110,34 @@ def test_a_wrong_stream_gets_its_own_status(server):
     refused(server.post("/v1/chat/completions", {**CHAT, "stream": True, "n": 129}), 400, "129")
 
 
+def test_an_answer_that_fails_on_the_way_is_the_servers_fault_and_fails_alone(server, client):
+    # The pattern is well-formed; matching it needs more and more states, until there are too many.
+    pattern = {"type": "string", "pattern": "^((a{1,1000}){1,1000}){1,1000}$"}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": pattern}}
+    quote = server.post("/tokenize", {"prompt": '"'}).json()["tokens"]
+    body = {**CHAT, "max_tokens": 300, "temperature": 0}
+    failing = {**body, "response_format": form, "logit_bias": {str(token): -100 for token in quote}}
+    whole = client.chat.completions.create(**body, logit_bias={2: -100}).choices[0].message.content
+    beside = client.chat.completions.create(**body, logit_bias={2: -100}, stream=True)
+    pieces = [next(beside).choices[0].delta.content]
+    error = refused(server.post("/v1/chat/completions", failing), 500, "too many")
+    assert error["type"] == "server_error"
+    with pytest.raises(openai.APIError, match="too many") as told:
+        list(client.chat.completions.create(**failing, stream=True))
+    assert told.value.body["type"] == "server_error"
+    with pytest.raises(openai.APIError, match="too many"):
+        list(
+            client.responses.create(
+                model="tiny",
+                input="hi",
+                stream=True,
+                text={"format": {"type": "json_schema", "name": "x", "schema": pattern}},
+                extra_body={"temperature": 0, "logit_bias": failing["logit_bias"]},
+            )
+        )
+    assert "".join(pieces + [chunk.choices[0].delta.content or "" for chunk in beside]) == whole
+
+
 @pytest.fixture(scope="module")
 def limited(folder):
     sizes = ["--set", "max_body_bytes=20000", "--set", "body_seconds=0.5"]

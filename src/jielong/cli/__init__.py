@@ -25,11 +25,17 @@ _COMMANDS = {
     "reward": ("train:reward_app", "Train a reward model on comparisons of answers."),
     "dpo": ("train:dpo_app", "Learn from comparisons directly: DPO, IPO, KTO, ORPO, SimPO."),
     "rl": ("train:rl_app", "Reinforcement learning from rewards: PPO, GRPO, RLOO and others."),
+    "distill": ("train:distill_app", "Learn from a teacher's view of the model's own answers."),
+    "rollouts": ("feedback:rollouts_app", "Answer prompts many times, and score and rank the answers."),
+    "judge": ("feedback:judge", "Let a language model compare answers: AI feedback."),
     "chat": ("talk:chat", "Talk with a model in the terminal."),
     "complete": ("talk:complete", "Let a model continue a text."),
     "serve": ("serve:serve", "Serve models to OpenAI's clients."),
     "exam": ("exam:exam", "Examine a model and write its report card."),
-    "export": ("export:app", "Write a model for other programs: GGUF (llama.cpp), Ollama, Hugging Face."),
+    "export": (
+        "export:app",
+        "Write a model for other programs: GGUF (llama.cpp), Ollama, Hugging Face, PEFT.",
+    ),
     "show": ("show:show", "Print a model's family tree and what each stage measured."),
 }
 

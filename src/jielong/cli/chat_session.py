@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import FormattedText
@@ -36,6 +36,7 @@ def run_chat(
     *,
     system: str | None = None,
     lang: str | None = None,
+    drafting: Path | Literal["lookup"] | None = None,
     teacher: Path | None = None,
     samples: int = 1,
 ) -> None:
@@ -49,6 +50,7 @@ def run_chat(
         overrides: sampling settings that differ from the model folder's defaults.
         system: instructions that precede the conversation.
         lang: `zh` (or `zh-TW`) or `en`; None follows the locale.
+        drafting: who guesses ahead, as `load_engine` takes it.
         teacher: folder of a reward model that chooses among several answers.
         samples: how many.
 
@@ -62,7 +64,7 @@ def run_chat(
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     console = Console(highlight=False, soft_wrap=True)
     with console.status(texts.loading.format(folder=folder)) if interactive else contextlib.nullcontext():
-        engine = load_engine(folder)
+        engine = load_engine(folder, drafting=drafting)
         engine.tokenizer.encode_chat([{"role": "user", "content": ""}], add_generation_prompt=True)
         liked = RewardModel.load(teacher) if teacher is not None else None
     session = ChatSession(engine, settings, system, liked, samples)

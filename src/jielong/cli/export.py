@@ -10,7 +10,7 @@ from jielong.cli.manners import Json, Model, print_result
 app = App(
     name="export",
     help_format="plaintext",
-    help="Write a model for other programs: GGUF (llama.cpp), Ollama, plain Hugging Face.",
+    help="Write a model for other programs: GGUF (llama.cpp), Ollama, plain Hugging Face, PEFT.",
 )
 Out = Annotated[Path | None, Parameter(name=("--out", "-o"))]
 Type = Annotated[str | None, Parameter(name="--type")]
@@ -48,13 +48,35 @@ def ollama(model: Model, /, *, out: Out = None, kind: Type = None, json: Json = 
 
 @app.command
 def hf(model: Model, /, *, out: Annotated[Path, Parameter(name=("--out", "-o"))], json: Json = False) -> None:
-    """Copy the Hugging Face files of a model, and nothing else, into a new folder.
+    """Copy the Hugging Face files of a model, and nothing else, into a new folder; an adapter is merged.
 
     Args:
-        model: the model folder.
+        model: the model folder, or an adapter folder.
         out: the new folder.
         json: print the result as JSON.
     """
     from jielong.export import copy_hf_folder
 
     print_result(copy_hf_folder(model, out), json)
+
+
+@app.command
+def peft(
+    model: Model,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=("--out", "-o"))],
+    base: str | None = None,
+    json: Json = False,
+) -> None:
+    """Copy the PEFT files of an adapter, and nothing else, into a new folder.
+
+    Args:
+        model: the adapter folder.
+        out: the new folder.
+        base: the base's name on the Hub, or its path, to write in place of the path here.
+        json: print the result as JSON.
+    """
+    from jielong.export import copy_peft_folder
+
+    print_result(copy_peft_folder(model, out, base), json)

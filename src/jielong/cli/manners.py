@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from pydantic import BaseModel
 
-from jielong.core.files import to_json
+from jielong.core.errors import UsageError
+from jielong.core.files import find_model, to_json
 from jielong.core.recipe import describe
 
 Overrides = Annotated[
@@ -23,6 +24,21 @@ Weights = Annotated[
         "little; auto takes the fastest here of the first three."
     ),
 ]
+Lookup = Annotated[bool, Parameter(negative=())]
+
+
+def drafting_of(draft: Path | None, lookup: bool) -> Path | Literal["lookup"] | None:
+    """Who guesses ahead, as `load_engine` takes it.
+
+    Raises:
+        UsageError: if both are given.
+        JielongError: if the smaller model is none.
+    """
+    if draft is not None and lookup:
+        raise UsageError("--draft and --lookup both say who guesses ahead; give one of them")
+    if draft is not None:
+        return find_model(draft)
+    return "lookup" if lookup else None
 
 
 def print_result(result: Mapping[str, Any], as_json: bool) -> None:

@@ -2,17 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from jielong.cli.manners import Json, Overrides
+from jielong.cli.manners import Json, Lookup, Overrides, drafting_of
 from jielong.core.errors import UsageError
 from jielong.core.files import find_model, to_json
 from jielong.core.language import interface_language
-
-if TYPE_CHECKING:
-    from jielong.server.served_model import ServedModel
 
 _COMPILED_ROWS = (1, 8, 32)
 
@@ -24,6 +21,8 @@ def serve(
     cors: tuple[str, ...] = (),
     weights: Literal["float32", "bfloat16", "int8", "int4", "auto"] = "float32",
     compile: bool = False,  # noqa: A002 - the option is called so
+    draft: Path | None = None,
+    lookup: Lookup = False,
     overrides: Overrides = (),
     json: Json = False,
 ) -> None:
@@ -40,6 +39,9 @@ def serve(
         weights: how the weights are kept; fewer bits are quicker and less exact.
         compile: compile the step for 1, 8 and 32 answers at once before serving; takes a minute the first
             time, and one answer then comes several times as fast.
+        draft: a smaller model with the same tokens, which guesses ahead for an answer that is alone; the
+            answers stay the larger one's.
+        lookup: guess ahead that passages of the prompt and the answer come again.
         overrides: limits, such as request_seconds=60.
         json: print the address as one JSON object when requests can come.
     """
@@ -51,11 +53,18 @@ def serve(
         raise UsageError("serve needs a model folder; see jielong serve --help")
     settings = ServerSettings.load(overrides=overrides)
     folders = _named_folders(models)
+    drafting = drafting_of(draft, lookup)
     taken = listen(host, port)
     visitors = visitors_of(taken, os.environ.get(KEY_VARIABLE), cors)
-    from jielong.server.run import serve as run  # brings torch, which a mistake above need not wait for
+    # These bring torch, which a mistake above need not wait for.
+    from jielong.generation import load_engine
+    from jielong.server.run import serve as run
+    from jielong.server.served_model import ServedModel
 
-    served = [_load(name, folder, weights, compile) for name, folder in folders.items()]
+    rows = _COMPILED_ROWS if compile else ()
+    served = [
+        ServedModel(name, load_engine(folder, weights, rows, drafting)) for name, folder in folders.items()
+    ]
     address = address_of(taken)
 
     def tell() -> None:
@@ -84,10 +93,3 @@ def _named_folders(models: tuple[str, ...]) -> dict[str, Path]:
             raise UsageError(f"two models are named {name}; name one of them: NAME={given}")
         named[name] = folder
     return named
-
-
-def _load(name: str, folder: Path, weights: str, compiled: bool) -> "ServedModel":
-    from jielong.generation import load_engine
-    from jielong.server.served_model import ServedModel
-
-    return ServedModel(name, load_engine(folder, weights, _COMPILED_ROWS if compiled else ()))

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from jielong.cli.manners import Json, Model, printable
+from jielong.cli.manners import Json, Lookup, Model, drafting_of, printable
 from jielong.core.errors import UsageError
 from jielong.core.files import find_model, read_json, to_json
 
@@ -20,6 +20,8 @@ def chat(
     top_p: float | None = None,
     max_tokens: int | None = None,
     seed: int | None = None,
+    draft: Path | None = None,
+    lookup: Lookup = False,
     best_of: int = 1,
     teacher: Path | None = None,
     lang: Literal["zh", "en"] | None = None,
@@ -33,6 +35,8 @@ def chat(
         top_p: sample from the likeliest tokens that together have this probability.
         max_tokens: longest answer.
         seed: seed of the die.
+        draft: a smaller model with the same tokens, which guesses ahead; the answers stay the larger one's.
+        lookup: guess ahead that passages of the conversation come again.
         best_of: answer so often, and show the answer that the teacher likes best; /why shows all.
         teacher: a reward model for best_of; by default the one beside the model's run.
         lang: language of the interface; by default your locale's.
@@ -42,7 +46,10 @@ def chat(
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
     folder = find_model(model)
     liked = _teacher_of(folder, teacher) if best_of > 1 else None
-    run_chat(folder, _given(given), system=system, lang=lang, teacher=liked, samples=best_of)
+    drafting = drafting_of(draft, lookup)
+    run_chat(
+        folder, _given(given), system=system, lang=lang, drafting=drafting, teacher=liked, samples=best_of
+    )
 
 
 def complete(
@@ -58,6 +65,8 @@ def complete(
     seed: int | None = None,
     json_schema: Path | None = None,
     regex: str | None = None,
+    draft: Path | None = None,
+    lookup: Lookup = False,
     json: Json = False,
 ) -> None:
     """Let a model continue a text, token by token.
@@ -74,6 +83,8 @@ def complete(
         seed: seed of the die.
         json_schema: file with a JSON schema that the continuation has to fit.
         regex: regular expression that the whole continuation has to match.
+        draft: a smaller model with the same tokens, which guesses ahead; the text stays the larger one's.
+        lookup: guess ahead that passages of the text come again.
         json: print the continuation as JSON.
     """
     from jielong.generation import SamplingSettings, load_engine
@@ -85,8 +96,9 @@ def complete(
         "repetition_penalty": repetition_penalty, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
     settings = SamplingSettings.parse({**SamplingSettings.from_folder(folder).model_dump(), **_given(given)})
+    drafting = drafting_of(draft, lookup)
     beginning = sys.stdin.read() if text == "-" else text
-    engine = load_engine(folder)
+    engine = load_engine(folder, drafting=drafting)
     grammar = _grammar(engine, json_schema, regex)
     pieces = []
     for step in stream(engine, beginning, settings, grammar):

@@ -1,4 +1,4 @@
-"""`jielong pretrain`, `sft`, `reward`, `dpo` and `rl`: run a recipe."""
+"""`jielong pretrain`, `sft`, `reward`, `dpo`, `rl` and `distill`: run a recipe."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, TypeVar
 from cyclopts import App
 
 from jielong.cli.manners import Json, Overrides, print_result, settings_help
-from jielong.feedback.settings import PreferenceSettings, RewardSettings, RlSettings
+from jielong.feedback.settings import DistillSettings, PreferenceSettings, RewardSettings, RlSettings
 from jielong.training.settings import PretrainSettings, SftSettings
 
 if TYPE_CHECKING:
     from jielong.training.stage import StageResult
 
-Recipe = TypeVar("Recipe", PretrainSettings, SftSettings, RewardSettings, PreferenceSettings, RlSettings)
+Recipe = TypeVar(
+    "Recipe", PretrainSettings, SftSettings, RewardSettings, PreferenceSettings, RlSettings, DistillSettings
+)
 
 
 def _run_pretraining(settings: PretrainSettings, resume: bool, quiet: bool, force: bool) -> "StageResult":
@@ -46,6 +48,12 @@ def _run_rl(settings: RlSettings, resume: bool, quiet: bool, force: bool) -> "St
     from jielong.feedback.rl_stage import run_rl
 
     return run_rl(settings, resume, quiet, force)
+
+
+def _run_distillation(settings: DistillSettings, resume: bool, quiet: bool, force: bool) -> "StageResult":
+    from jielong.feedback.distill import run_distillation
+
+    return run_distillation(settings, resume, quiet, force)
 
 
 def _command(
@@ -113,4 +121,10 @@ rl_app = _command(
     RlSettings,
     "Reinforcement learning: PPO, GRPO, RLOO and others, on reward models or rules.",
     _run_rl,
+)
+distill_app = _command(
+    "distill",
+    DistillSettings,
+    "On-policy distillation: a model answers, and learns what a teacher would have said at each token.",
+    _run_distillation,
 )

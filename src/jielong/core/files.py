@@ -159,9 +159,12 @@ def to_jsonl(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def find_model(path: Path) -> Path:
-    """The model folder that a user means by a path: the folder itself, or `model/` inside a run folder."""
+    """The model folder that a user means by a path: the folder itself, or `model/` inside a run folder.
+
+    It holds a whole network, or an adapter (`core.model_folder`).
+    """
     for folder in (path, path / "model"):
-        if (folder / "config.json").is_file():
+        if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
             return folder
     missing = "has no config.json" if path.is_dir() else "does not exist"
     raise JielongError(f"{path} is not a model folder: it {missing}")

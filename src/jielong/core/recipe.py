@@ -5,7 +5,8 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from types import NoneType
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -86,8 +87,9 @@ def describe(settings: type[BaseModel], prefix: str = "") -> list[tuple[str, str
     rows = []
     for name, field in settings.model_fields.items():
         annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            rows += describe(annotation, f"{prefix}{name}.")
+        group = _group(annotation)
+        if group is not None:
+            rows += describe(group, f"{prefix}{name}.")
             continue
         shown = (
             annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
@@ -95,6 +97,13 @@ def describe(settings: type[BaseModel], prefix: str = "") -> list[tuple[str, str
         default = "required" if field.is_required() else str(field.get_default(call_default_factory=True))
         rows.append((prefix + name, shown.replace("pathlib.", ""), default, field.description or ""))
     return rows
+
+
+def _group(annotation: Any) -> type[BaseModel] | None:
+    """The settings class of a field that is a group of settings, or may be one (`LoraSettings | None`)."""
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType] or [annotation]
+    group = kinds[0] if len(kinds) == 1 else None
+    return group if isinstance(group, type) and issubclass(group, BaseModel) else None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -117,7 +126,9 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         raise UsageError(f"--set {override!r} is not of the form a.b=value")
     *parents, last = key.split(".")
     for parent in parents:
-        child = values.setdefault(parent, {})
+        if values.get(parent) is None:  # a group that is left out, as `lora: null`
+            values[parent] = {}
+        child = values[parent]
         if not isinstance(child, dict):
             raise UsageError(f"--set {override!r}: {parent} is a value, not a group of settings")
         values = child

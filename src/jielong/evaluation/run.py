@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from jielong.core.files import read_json
+from jielong.core.model_folder import model_file
 from jielong.evaluation.comparison import compare
 from jielong.evaluation.exam import ExamSettings, take_exam
 from jielong.evaluation.items import ExamItem, PromptForm, read_exam
@@ -88,9 +89,9 @@ def prompt_form(folder: Path) -> PromptForm:
     lineage = read_lineage(folder)
     if lineage is not None:
         return "base" if lineage["stage"] == "pretrain" else "chat"
-    if (folder / "chat_template.jinja").exists():
+    if model_file(folder, "chat_template.jinja").exists():
         return "chat"
-    config = folder / "tokenizer_config.json"
+    config = model_file(folder, "tokenizer_config.json")
     return "chat" if config.exists() and "chat_template" in read_json(config) else "base"
 
 

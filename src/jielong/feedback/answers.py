@@ -10,6 +10,7 @@ from torch import Tensor
 from jielong.core.errors import JielongError
 from jielong.data.packing import best_fit, cut, fill
 from jielong.feedback.objectives.distillation import token_logprobs
+from jielong.feedback.objectives.masked import sum_by_row
 from jielong.feedback.token_rows import TokenRow
 from jielong.models import Transformer, packed_mask
 
@@ -77,7 +78,7 @@ def hidden_before(model: Transformer, inputs: AnswerInputs) -> Tensor:
 def answer_logprobs(
     model: Transformer, inputs: AnswerInputs, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of the answer tokens and entropies at their places, [B, A] each, zero outside of the mask.
+    """Log-probabilities of the answer tokens and entropies at their places, [B, A] each, zero elsewhere.
 
     Args:
         model: the network.
@@ -88,11 +89,21 @@ def answer_logprobs(
     return token_logprobs(hidden, model.head, inputs.targets, inputs.mask, temperature=temperature)
 
 
+def answer_sums(model: Transformer, inputs: AnswerInputs) -> Tensor:
+    """Log-probabilities [B] of whole answers."""
+    return sum_by_row(answer_logprobs(model, inputs)[0], inputs.mask)
+
+
+def token_scores(model: Transformer, inputs: AnswerInputs) -> Tensor:
+    """Scores [B, A] that a reward model gives at the counted tokens; meaningless outside of the mask."""
+    hidden: Tensor = model(inputs.tokens, inputs.positions, mask=packed_mask(inputs.segments))
+    return model.scores(hidden.flatten(0, 1)[inputs.before + 1])
+
+
 def last_scores(model: Transformer, inputs: AnswerInputs) -> Tensor:
     """Scores [B] that a reward model gives to chats: those at the last tokens of their answers."""
-    hidden: Tensor = model(inputs.tokens, inputs.positions, mask=packed_mask(inputs.segments))
-    last = inputs.before.gather(1, inputs.mask.sum(1, keepdim=True) - 1).squeeze(1) + 1
-    return model.scores(hidden.flatten(0, 1)[last])
+    last = inputs.before.gather(1, inputs.mask.sum(1, keepdim=True) - 1)
+    return token_scores(model, inputs._replace(before=last)).squeeze(1)
 
 
 def in_groups(sizes: Sequence[int], most: int) -> list[slice]:

@@ -1,66 +1,98 @@
 """The policy with its critic, and the loss of both."""
 
-from collections.abc import Sequence
-from typing import Any
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from jielong.core.recipe import Settings
 from jielong.feedback.answers import AnswerInputs, hidden_before, token_logprobs
 from jielong.feedback.objectives.kl import kl_loss
 from jielong.feedback.objectives.masked import Statistics, tally
-from jielong.feedback.objectives.policy import clipped_policy_loss, entropy_bonus, value_loss
+from jielong.feedback.objectives.policy import (
+    clipped_policy_loss,
+    entropy_bonus,
+    importance_weights,
+    value_loss,
+)
 from jielong.feedback.settings import RlSettings
 from jielong.models import ModelConfig, Transformer
+from jielong.models.adapters import disable_adapter, merge_and_unload
 
 
-class Actor(Transformer):
-    """A language model that is trained as a policy; a critic may hang on it, as a network or as a head."""
+class Actor(nn.Module):
+    """A policy and its critic: a network of its own, a head that scores on the policy, or none.
 
-    def __init__(self, config: ModelConfig, seed: int = 0) -> None:
-        super().__init__(config, seed)
+    Args:
+        policy: the language model.
+        critic: none, separate (a copy of the policy with a head that scores) or shared.
+    """
+
+    def __init__(self, policy: Transformer, critic: str) -> None:
+        super().__init__()
+        self.policy = policy
         self.critic: Transformer | None = None
-
-    @classmethod
-    def of(cls, model: Transformer, critic: str) -> "Actor":
-        """Make a policy of a language model, whose weights it takes over.
-
-        Args:
-            model: it is used up.
-            critic: none, separate (a copy of the network with a head that scores) or shared (such a head on
-                the policy itself).
-        """
-        with torch.device("meta"):
-            actor = cls(model.config)
-        actor.to_empty(device="cpu")
-        actor.load_state_dict(model.state_dict(), assign=True)
         if critic == "separate":
-            actor.critic = Transformer(model.config)
-            actor.critic.load_state_dict(model.state_dict())
-            actor.critic.add_score()
+            self.critic = merge_and_unload(copy.deepcopy(policy))
+            self.critic.requires_grad_(True)
+            self.critic.add_score()
         elif critic == "shared":
-            actor.add_score(keep_head=True)
-        return actor
+            policy.add_score(keep_head=True)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The policy's shape."""
+        return self.policy.config
+
+    @property
+    def adapter(self) -> Settings | None:
+        """Of the policy."""
+        return self.policy.adapter
+
+    @property
+    def recompute(self) -> bool:
+        """Whether the networks keep only what goes from block to block."""
+        return self.policy.recompute
+
+    @recompute.setter
+    def recompute(self, wanted: bool) -> None:
+        for network in (self.policy, self.critic):
+            if network is not None:
+                network.recompute = wanted
 
     def language_model(self) -> Transformer:
-        """The policy alone, without its critic."""
-        with torch.device("meta"):
-            model = Transformer(self.config)
-        names = {name for name, _ in model.named_parameters()}
-        weights = {name: weight for name, weight in self.state_dict().items() if name in names}
-        model.to_empty(device="cpu")
-        model.load_state_dict(weights, assign=True)
-        return model.eval()
+        """The policy without what it was trained by; the actor is used up."""
+        self.policy.score = None
+        return self.policy
 
 
-def save_policy(save: Any, actor: Actor, *rest: Any, **named: Any) -> None:
-    """Save the language model of a policy."""
-    save(actor.language_model(), *rest, **named)
+@dataclass(frozen=True)
+class Reference:
+    """The network that a policy is held near: a frozen copy of it, or, under an adapter, its own base."""
+
+    model: Transformer
+
+    @classmethod
+    def of(cls, policy: Transformer) -> Self:
+        """The policy as it is now."""
+        if policy.adapter is not None:
+            return cls(policy)
+        return cls(copy.deepcopy(policy).eval().requires_grad_(False))
+
+    @contextlib.contextmanager
+    def network(self) -> Iterator[Transformer]:
+        """While active, the network to compute with."""
+        with disable_adapter(self.model):
+            yield self.model
 
 
 def critic_values(actor: Actor, inputs: AnswerInputs) -> Tensor:
     """The critic's values [B, A] of the states before the answer tokens."""
-    critic = actor.critic if actor.critic is not None else actor
+    critic = actor.critic if actor.critic is not None else actor.policy
     return critic.scores(hidden_before(critic, inputs))
 
 
@@ -77,31 +109,39 @@ def policy_objective(
     """
     fields = len(AnswerInputs._fields)
     inputs = AnswerInputs(*given[:fields])
-    old, reference, advantages, old_values, returns, weights, told, coefficient = given[fields:]
-    hidden = hidden_before(actor, inputs)
+    old, reference, advantages, old_values, returns, rolled, told, coefficient = given[fields:]
+    hidden = hidden_before(actor.policy, inputs)
     mask, how = inputs.mask, settings.aggregation
     logprobs, entropies = token_logprobs(
-        hidden, actor.head, inputs.targets, mask, temperature=settings.temperature
+        hidden, actor.policy.head, inputs.targets, mask, temperature=settings.temperature
     )
     # With one step a rollout the policy is the one that answered, and its probabilities are known here.
     old = old if settings.steps_per_rollout > 1 else logprobs.detach()
+    weights, corrections = None, {}
+    if settings.rolls_with_other_weights:
+        weights, corrections = importance_weights(old, rolled, mask)
+        corrections["rollout_weight"] = tally(weights, mask)
     loss, statistics = clipped_policy_loss(
         logprobs, old, advantages, mask, clip_low=settings.clip_low, clip_high=settings.clip_high,
         dual_clip=settings.dual_clip, level=settings.ratio, how=how, normalizer=1.0,
-        weights=weights if settings.rollout_weights != "training" else None,
+        weights=weights,
     )  # fmt: skip
+    statistics |= corrections
     if settings.kl.place == "loss" and settings.kl.coefficient:
         penalty, found = kl_loss(
-            logprobs, reference, mask, coefficient=1.0, estimator=settings.kl.estimator, how=how, normalizer=1.0
+            logprobs,
+            reference,
+            mask,
+            coefficient=1.0,
+            estimator=settings.kl.estimator,
+            how=how,
+            normalizer=1.0,
         )
         loss, statistics = loss + coefficient * penalty, statistics | found
     elif settings.kl.coefficient:
         statistics["kl"] = tally(old - reference, mask)
     if settings.critic != "none":
-        if actor.critic is None:
-            values = actor.scores(hidden)
-        else:
-            values = critic_values(actor, inputs)
+        values = actor.policy.scores(hidden) if actor.critic is None else critic_values(actor, inputs)
         error, found = value_loss(
             values, old_values, returns, mask, clip=settings.value_clip, how=how, normalizer=1.0
         )

@@ -4,7 +4,8 @@ r"""The forms in which preferences are published, each turned into a record of o
 |---|---|---|---|
 | OpenAI | input: {messages, tools?}, preferred_output, non_preferred_output | pair | OpenAI's DPO |
 | steps | prompt, completions or steps, labels | steps | TRL, PRM800K |
-| ranking | prompt, completions (best first) | ranking | InstructGPT |
+| first mistake | input, steps, mistake_index | steps | BIG-Bench Mistake |
+| ranking | prompt, completions (best first), perhaps scores | ranking | InstructGPT; `jielong rollouts` |
 | pair | prompt, chosen, rejected | pair | TRL |
 | Alpaca pair | instruction, input?, chosen, rejected | pair | LLaMA-Factory |
 | ShareGPT pair | conversations, chosen, rejected | pair | LLaMA-Factory |
@@ -91,7 +92,12 @@ def _ranking(row: Row, identity: str) -> Record:
     completions = tuple(_completion(prompt, side) for side in list_of(row["completions"]))
     if len(completions) < 2:
         raise FormError("ranking of fewer than two completions")
-    return Ranking(identity, prompt, completions, tools_of(row), metadata_of(row))
+    scores = row.get("scores")
+    if scores is not None:
+        scores = [float(score) for score in list_of(scores) if isinstance(score, int | float)]
+        if len(scores) != len(completions) or sorted(scores, reverse=True) != scores:
+            raise FormError("scores are not one number for each completion, falling")
+    return Ranking(identity, prompt, completions, tuple(scores or ()), tools_of(row), metadata_of(row))
 
 
 def _thumb(row: Row, identity: str) -> Record:
@@ -118,10 +124,21 @@ def _steps(row: Row, identity: str) -> Record:
     return Steps(identity, _prompt(row), tuple(steps), tuple(map(_label, labels)), metadata_of(row))
 
 
+def _first_mistake(row: Row, identity: str) -> Record:
+    """Steps up to the first wrong one, whose index is given, from 0; nothing is known of those behind it."""
+    steps, mistake = list_of(row["steps"]), row.get("mistake_index", -1)
+    if mistake is not None and (type(mistake) is not int or not 0 <= mistake < len(steps)):
+        raise FormError("mistake_index is not the index of a step, nor null")
+    known = len(steps) if mistake is None else mistake + 1
+    labels = [place != mistake for place in range(known)]
+    return _steps({**row, "prompt": row["input"], "steps": steps[:known], "labels": labels}, identity)
+
+
 _FORMS: tuple[tuple[tuple[str, ...], Callable[[Row, str], Record]], ...] = (
     (("input", "preferred_output", "non_preferred_output"), _openai),
     (("prompt", "completions", "labels"), _steps),
     (("prompt", "steps", "labels"), _steps),
+    (("input", "steps"), _first_mistake),
     (("prompt", "completions"), _ranking),
     (("prompt", "chosen", "rejected"), _prompted_pair),
     (("instruction", "chosen", "rejected"), _alpaca_pair),

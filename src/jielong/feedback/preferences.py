@@ -65,7 +65,7 @@ def pairs_of_ranking(ranking: Ranking, most: int | None = None) -> Iterator[Pair
     different = (
         (better, worse)
         for better, worse in nearest
-        if ranking.completions[better] != ranking.completions[worse]
+        if ranking.completions[better] != ranking.completions[worse] and not _equal(ranking, better, worse)
     )
     for better, worse in itertools.islice(different, most):
         yield Pair(
@@ -113,11 +113,15 @@ def thumbs_of(records: Iterable[Record]) -> Iterator[Thumb]:
             up = Thumb(f"{record.id}+", record.prompt, record.chosen, True, record.tools, record.metadata)
             yield up
             yield replace(up, id=f"{record.id}-", completion=record.rejected, label=False)
-        elif isinstance(record, Ranking):
+        elif isinstance(record, Ranking) and not _equal(record, 0, -1):
             best, worst = record.completions[0], record.completions[-1]
             up = Thumb(f"{record.id}+", record.prompt, best, True, record.tools, record.metadata)
             yield up
             yield replace(up, id=f"{record.id}-", completion=worst, label=False)
+
+
+def _equal(ranking: Ranking, one: int, other: int) -> bool:
+    return bool(ranking.scores) and ranking.scores[one] == ranking.scores[other]
 
 
 def messages_of_steps(steps: Steps) -> list[Message]:

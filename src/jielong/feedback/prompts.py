@@ -68,14 +68,18 @@ def read_prompts(
             problems.add(str(error), source.name)
     if not found:
         reasons = "; ".join(problems.lines())
-        raise JielongError(f"no usable prompt in {', '.join(map(str, paths))}" + (f": {reasons}" if reasons else ""))
+        raise JielongError(
+            f"no usable prompt in {', '.join(map(str, paths))}" + (f": {reasons}" if reasons else "")
+        )
     return found
 
 
 def _messages(row: Mapping[str, Any]) -> list[Message] | None:
     given = row.get("prompt", row.get("messages"))
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    if not isinstance(messages, list) or not all(isinstance(turn, dict) and "role" in turn for turn in messages):
+    if not isinstance(messages, list) or not all(
+        isinstance(turn, dict) and "role" in turn for turn in messages
+    ):
         return None
     if messages and messages[-1]["role"] == "assistant":
         messages = messages[:-1]

@@ -45,6 +45,8 @@ class Ranking:
     id: str
     prompt: list[Message]
     completions: tuple[list[Message], ...]
+    scores: tuple[float, ...] = ()
+    """What they scored, falling, where it is known; of equal scores none is the better one."""
     tools: Tools = None
     metadata: dict[str, Any] = field(default_factory=dict)
 

@@ -1,6 +1,6 @@
-"""Reward models: trained on comparisons, used to score conversations."""
+"""Reward models: trained on comparisons, or on marks of steps, and used to score conversations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -12,17 +12,19 @@ from jielong.core.errors import JielongError
 from jielong.core.files import find_model
 from jielong.data import Problems
 from jielong.feedback.answers import AnswerInputs, last_scores, without_gradient
+from jielong.feedback.encoded_records import Reading
 from jielong.feedback.objectives.masked import Statistics
 from jielong.feedback.objectives.reward import bradley_terry_loss
 from jielong.feedback.pairs import PairBatches
-from jielong.feedback.preference_pairs import read_pairs
-from jielong.feedback.reward_report import measure_reward_model
+from jielong.feedback.process_reward import StepBatches, StepReport, measure_steps, step_objective
+from jielong.feedback.reward_report import RewardReport, measure_reward_model
 from jielong.feedback.settings import RewardSettings
-from jielong.feedback.token_rows import TokenPair, TokenRow, encode_completion
+from jielong.feedback.token_rows import TokenRow, encode_completion
 from jielong.models import Transformer, add_measurements, load_model
 from jielong.tokenizer import Tokenizer
 from jielong.training.distributed import is_main, main_first
-from jielong.training.precision import choose_device, choose_precision
+from jielong.training.gradients import Objective
+from jielong.training.precision import choose_precision
 from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
 
 Message = Mapping[str, Any]
@@ -70,7 +72,9 @@ class RewardModel:
         """One score a chat that is in tokens already."""
         longest = self.model.config.max_position_embeddings
         if any(len(row.ids) > longest for row in rows):
-            raise JielongError(f"a conversation is longer than the reward model's context of {longest} tokens")
+            raise JielongError(
+                f"a conversation is longer than the reward model's context of {longest} tokens"
+            )
         device = next(self.model.parameters()).device
         found = without_gradient(
             partial(last_scores, self.model), rows, self.tokenizer.pad_id, device, self.dtype
@@ -94,39 +98,61 @@ def run_reward_modelling(
     """
     with run_folder(settings, settings.out, resume, force):
         with main_first():
-            stage, heldout = reward_stage(settings)
+            stage, measure = reward_stage(settings)
         result = run_stage(stage, settings, resume, quiet, force)
         if is_main():
-            report = measure_reward_model(RewardModel.load(result.model), heldout)
+            report = measure(RewardModel.load(result.model))
             report.write(settings.out)
             add_measurements(result.model, {"heldout": report.figures()})
             result.extra = report.figures()
         return result
 
 
-def reward_stage(settings: RewardSettings) -> tuple[Stage, list[TokenPair]]:
+Report = RewardReport | StepReport
+Learned = tuple[PairBatches | StepBatches, Objective, Callable[[RewardModel], Report]]
+"""What is learned from, how, and how the result is measured."""
+
+
+def reward_stage(settings: RewardSettings) -> tuple[Stage, Callable[[RewardModel], Report]]:
+    """The stage, and how its result is measured on what was held out."""
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent)
     model.add_score()
-    problems = Problems()
-    pairs, heldout = read_pairs(
-        settings.data, settings.heldout, tokenizer, context=settings.training.context,
-        heldout_share=settings.heldout_share, seed=settings.seed, problems=problems,
+    training, problems = settings.training, Problems()
+    reading = Reading(
+        settings.data, tokenizer, training.context, settings.seed, problems, settings.heldout_share,
+        settings.heldout,
     )  # fmt: skip
-    batches = PairBatches(pairs, settings.training.batch_rows, settings.seed, tokenizer.pad_id)
+    learned = _of_steps if settings.process else _of_pairs
+    batches, objective, measure = learned(settings, reading)
     stage = Stage(
-        name="reward",
-        title="reward model",
+        name="process-reward" if settings.process else "reward",
+        title="process reward model" if settings.process else "reward model",
         model=model,
         tokenizer=tokenizer,
         batches=batches,
-        objective=partial(reward_objective, settings),
-        data=[{"name": "data", "documents": len(pairs), "sha256": batches.fingerprint}],
+        objective=objective,
+        data=[{"name": "data", "documents": len(batches.items), "sha256": batches.fingerprint}],
         problems=problems,
         paths=settings.data,
         parent=parent,
     )
-    return stage, heldout
+    return stage, measure
+
+
+def _of_pairs(settings: RewardSettings, reading: Reading) -> Learned:
+    """Comparisons of whole answers."""
+    pairs, heldout = reading.pairs(ties=settings.tie_margin > 0)
+    batches = PairBatches(pairs, settings.training.batch_rows, settings.seed, reading.tokenizer.pad_id)
+    return batches, partial(reward_objective, settings), lambda model: measure_reward_model(model, heldout)
+
+
+def _of_steps(settings: RewardSettings, reading: Reading) -> Learned:
+    """Answers in steps, each of them right or wrong."""
+    answers, heldout = reading.steps()
+    pad = reading.tokenizer.pad_id
+    batches = StepBatches(answers, settings.training.batch_rows, settings.seed, pad)
+    return batches, step_objective, lambda model: measure_steps(model.model, heldout, pad, model.dtype)
 
 
 def reward_objective(

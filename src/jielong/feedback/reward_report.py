@@ -1,4 +1,4 @@
-"""How good a reward model is: accuracy, calibration and its liking for length, on comparisons it never saw."""
+"""How good a reward model is: accuracy, calibration, its liking for length, on comparisons it never saw."""
 
 import math
 from collections.abc import Sequence
@@ -68,8 +68,6 @@ def measure_reward_model(model: "RewardModel", pairs: Sequence[TokenPair]) -> Re
         model: with the tokenizer that the pairs were encoded with.
         pairs: held out.
     """
-    from functools import partial
-
     rows = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
     scores = np.array(model.score_rows(rows))
     lengths = np.array([sum(row.counted) for row in rows])
@@ -114,7 +112,9 @@ def _calibration(difference: np.ndarray) -> list[CalibrationBin]:
     right = (difference > 0) + 0.5 * (difference == 0)
     place = np.minimum(((probability - 0.5) * 2 * _BINS).astype(int), _BINS - 1)
     return [
-        CalibrationBin(float(probability[place == number].mean()), float(right[place == number].mean()), int(count))
+        CalibrationBin(
+            float(probability[place == number].mean()), float(right[place == number].mean()), int(count)
+        )
         for number, count in enumerate(np.bincount(place, minlength=_BINS))
         if count
     ]

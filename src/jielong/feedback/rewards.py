@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from jielong.core.errors import JielongError, UsageError
 from jielong.evaluation.checks import Check, check_answer
 from jielong.feedback.prompts import Prompt
 from jielong.feedback.reward_model import RewardModel
-from jielong.feedback.settings import RewardSource, RlSettings
+from jielong.feedback.settings import RewardSource
 from jielong.feedback.token_rows import TokenRow
 from jielong.tokenizer import language_of
 
@@ -71,9 +71,13 @@ def _by_model(model: RewardModel, answers: Sequence[Answer]) -> list[float]:
 
 
 def _by_judge(side: str, answers: Sequence[Answer]) -> list[float]:
-    from jielong.world.judge import judge
+    from jielong.world.judge import Rubric, judge
 
-    verdicts = [judge(answer.prompt.row, answer.text) for answer in answers]
+    if not all("rubric" in answer.prompt.row for answer in answers):
+        raise JielongError(
+            "a reward of kind judge needs prompts of the built-in world, which carry a `rubric`"
+        )
+    verdicts = [judge(Rubric.from_row(dict(answer.prompt.row)), answer.text) for answer in answers]
     sides = {
         "helpful": lambda verdict: verdict.helpful,
         "safe": lambda verdict: verdict.safe,
@@ -88,8 +92,9 @@ def _by_check(answers: Sequence[Answer]) -> list[float]:
 
 
 def _check(row: Mapping[str, Any]) -> Check:
-    if isinstance(row.get("check"), dict):
-        return Check.parse(row["check"])
+    stated = row.get("check") or (row.get("rubric") or {}).get("check")
+    if isinstance(stated, dict):
+        return Check.parse(stated)
     if "answer" in row:
         return Check(kind="contains", answers=(str(row["answer"]),))
     raise JielongError("a reward of kind check needs a `check` or an `answer` in every row of the prompts")
@@ -110,6 +115,26 @@ def _by_language(answers: Sequence[Answer]) -> list[float]:
     return [float(language_of(answer.text) == language_of(answer.prompt.text)) for answer in answers]
 
 
+class Rewarding(Protocol):
+    """What a recipe with rewards says about them."""
+
+    @property
+    def rewards(self) -> Sequence[RewardSource]:
+        """Where they come from."""
+
+    @property
+    def combine(self) -> str:
+        """How they become one: sum, gate or lagrangian."""
+
+    @property
+    def safe_enough(self) -> float:
+        """The score of the safe part that counts as safe."""
+
+    @property
+    def multiplier_rate(self) -> float:
+        """How fast the multiplier of lagrangian moves."""
+
+
 @dataclass
 class Rewards:
     """All of a recipe's rewards, and how they become one.
@@ -118,10 +143,9 @@ class Rewards:
     than asked for, in its logarithm, so that it stays positive.
     """
 
-    settings: RlSettings
+    settings: Rewarding
     parts: list[tuple[RewardSource, Reward]] = field(init=False)
     multiplier: float = 1.0
-
     def __post_init__(self) -> None:
         self.parts = [(source, build_reward(source)) for source in self.settings.rewards]
         sides = {source.side == "safe" for source in self.settings.rewards}
@@ -131,7 +155,9 @@ class Rewards:
     @property
     def names(self) -> list[str]:
         """Of the parts, for the log."""
-        return [f"{number}_{source.kind}_{source.side}" for number, source in enumerate(self.settings.rewards)]
+        return [
+            f"{number}_{source.kind}_{source.side}" for number, source in enumerate(self.settings.rewards)
+        ]
 
     def __call__(self, answers: Sequence[Answer]) -> tuple[np.ndarray, np.ndarray]:
         """Scores [B] and their parts [B, number of rewards]."""
@@ -148,7 +174,7 @@ class Rewards:
         return (helpful + self.multiplier * (harmless - enough)) / (1 + self.multiplier), parts
 
     def learn(self, missing: float) -> None:
-        """Move the multiplier after a rollout whose answers lacked so much safety on average (negative: none)."""
+        """Move the multiplier after a rollout whose answers lacked so much safety on average."""
         if self.settings.combine == "lagrangian":
             self.multiplier *= float(np.exp(self.settings.multiplier_rate * np.clip(missing, -5, 5)))
 

@@ -20,14 +20,12 @@ from jielong.feedback.objectives.advantages import (
 )
 from jielong.feedback.objectives.kl import KlController, kl_rewards
 from jielong.feedback.objectives.masked import count_units
-from jielong.feedback.objectives.policy import importance_weights
-from jielong.feedback.policy import Actor, critic_values
+from jielong.feedback.policy import Actor, Reference, critic_values
 from jielong.feedback.prompts import Prompt, drawn
 from jielong.feedback.rewards import Answer, Rewards
 from jielong.feedback.rollouts import RolloutBackend
 from jielong.feedback.settings import RlSettings
 from jielong.generation import SamplingSettings
-from jielong.models import Transformer
 from jielong.training.batches import Batch
 from jielong.training.distributed import rank, sum_of_all, world_size
 
@@ -55,8 +53,8 @@ class Rollout:
     """[L, A] of the critic; zeros without one."""
     returns: Tensor
     """[L, A] the critic's targets."""
-    weights: Tensor
-    """[L, A] importance weights of what was rolled with narrower weights; ones else."""
+    rolled: Tensor
+    """[L, A] log-probabilities that others than the trained weights rolled with; zeros without such."""
 
 
 class RolloutBatches:
@@ -82,7 +80,7 @@ class RolloutBatches:
         self,
         settings: RlSettings,
         model: Actor,
-        reference: Transformer | None,
+        reference: Reference | None,
         prompts: Sequence[Prompt],
         rewards: Rewards,
         backend: RolloutBackend,
@@ -130,7 +128,10 @@ class RolloutBatches:
 
     def state(self) -> dict[str, Tensor]:
         """The controllers."""
-        return {"kl_coefficient": self.coefficient.clone(), "multiplier": torch.tensor(self.rewards.multiplier)}
+        return {
+            "kl_coefficient": self.coefficient.clone(),
+            "multiplier": torch.tensor(self.rewards.multiplier),
+        }
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put back what `state` gave."""
@@ -139,7 +140,9 @@ class RolloutBatches:
             self.coefficient.copy_(state["kl_coefficient"])
             self.rewards.multiplier = float(state["multiplier"])
 
-    def draw(self, number: int, device: torch.device, share: slice = slice(None)) -> Batch[tuple[Tensor, ...]]:
+    def draw(
+        self, number: int, device: torch.device, share: slice = slice(None)
+    ) -> Batch[tuple[Tensor, ...]]:
         """This process's answers of a micro-batch; of the first one of a rollout, after rolling it out."""
         rollout_number, within = divmod(number, self._micro_batches)
         if rollout_number != self._number:
@@ -166,13 +169,15 @@ class RolloutBatches:
             part[at, :width]
             for part in (
                 rollout.old, rollout.reference, rollout.advantages, rollout.values, rollout.returns,
-                rollout.weights,
+                rollout.rolled,
             )
         ]  # fmt: skip
         units = count_units(inputs.mask, self.settings.aggregation, self.settings.max_tokens)
         told = torch.cat([rollout.scores[at, None], rollout.parts[at]], 1)
         return Batch(
-            (*inputs, *by_token, told, self.coefficient.to(device)), float(units), int((inputs.segments > 0).sum())
+            (*inputs, *by_token, told, self.coefficient.to(device)),
+            float(units),
+            int((inputs.segments > 0).sum()),
         )
 
     # --- a rollout
@@ -185,18 +190,15 @@ class RolloutBatches:
         kept = torch.from_numpy(scores).to(device, torch.float32)
         earned = kept[own]
         advantages, returns = self._advantages(earned, kept, groups, own, old, reference, values, mask)
-        weights = torch.ones_like(old)
-        if answers[0].rolled is not None:
-            rolled = _padded([answer.rolled or [] for answer in answers], mask)
-            weights, _ = importance_weights(old, rolled, mask)
+        rolled = _padded([answer.rolled or [] for answer in answers], mask)
         self._control(old, reference, mask, parts)
         return Rollout(
             answers, earned, torch.from_numpy(parts[own]).to(device, torch.float32), mask, old, reference,
-            advantages, values, returns, weights,
+            advantages, values, returns, rolled,
         )  # fmt: skip
 
     def _answers(self, number: int) -> tuple[list[Answer], np.ndarray, np.ndarray, Tensor]:
-        """This process's answers; scores [B], their parts and the prompts' numbers [B] of all processes' answers.
+        """This process's answers; of all processes': scores [B], their parts and prompts' numbers [B].
 
         With dynamic sampling, prompts whose answers all earned the same make room for further prompts.
         """
@@ -235,7 +237,7 @@ class RolloutBatches:
             max_tokens=settings.max_tokens, temperature=settings.temperature, seed=settings.seed
         )
         answers = self.backend.answer(
-            self.model, [asked[place] for place in own], sampling, [first + place for place in own]
+            self.model.policy, [asked[place] for place in own], sampling, [first + place for place in own]
         )
         found, parts_found = self.rewards(answers)
         found = found + self._punishments(answers)
@@ -252,9 +254,10 @@ class RolloutBatches:
         punishment = -settings.no_end_penalty * cut_off
         if settings.overlong_buffer:
             lengths = torch.tensor([len(answer.ids) for answer in answers])
-            punishment = punishment + overlong_punishment(
-                lengths, settings.max_tokens, settings.overlong_buffer
-            ).numpy()
+            punishment = (
+                punishment
+                + overlong_punishment(lengths, settings.max_tokens, settings.overlong_buffer).numpy()
+            )
         return np.asarray(punishment, float)
 
     def _measure(self, answers: Sequence[Answer], mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -263,7 +266,7 @@ class RolloutBatches:
         In the very micro-batches of the first pass, where the ratio of probabilities is then exactly one.
         """
         settings = self.settings
-        need_old = self._steers or self.period > 1 or answers[0].rolled is not None
+        need_old = self._steers or self.period > 1
         old, reference, values = (torch.zeros(mask.shape, device=mask.device) for _ in range(3))
         count = max(1, settings.training.batch_rows // world_size())
         for start in range(0, len(answers), count):
@@ -272,13 +275,14 @@ class RolloutBatches:
             width = inputs.mask.shape[1]
             autocast = torch.autocast(mask.device.type, self.dtype, enabled=self.dtype != torch.float32)
             if need_old:
-                # Not under no_grad, where torch takes other kernels, which round otherwise than those of the step.
-                with autocast:
-                    logprobs, _ = answer_logprobs(self.model, inputs, settings.temperature)
+                # Where ratios are taken to them, not under no_grad: its kernels round otherwise than the step's.
+                with torch.set_grad_enabled(self.period > 1), autocast:
+                    logprobs, _ = answer_logprobs(self.model.policy, inputs, settings.temperature)
                 old[rows, :width] = logprobs.detach()
             with torch.no_grad(), autocast:
                 if self.reference is not None:
-                    logprobs, _ = answer_logprobs(self.reference, inputs, settings.temperature)
+                    with self.reference.network() as network:
+                        logprobs, _ = answer_logprobs(network, inputs, settings.temperature)
                     reference[rows, :width] = logprobs
                 if settings.critic != "none":
                     values[rows, :width] = critic_values(self.model, inputs)
@@ -305,7 +309,9 @@ class RolloutBatches:
             if settings.advantage == "reinforce++":
                 returns = discounted_returns(rewards, mask, gamma=settings.gamma)
                 whole = _together(moments(returns, mask))
-                return reinforce_plus_plus_advantages(rewards, mask, gamma=settings.gamma, whole=whole), returns
+                return reinforce_plus_plus_advantages(
+                    rewards, mask, gamma=settings.gamma, whole=whole
+                ), returns
             advantages, returns = generalized_advantages(
                 rewards, values, mask, gamma=settings.gamma, lam=settings.lam
             )
@@ -340,9 +346,9 @@ def _together(values: Tensor) -> Tensor:
     """Element by element, the sum over all processes."""
     if world_size() == 1:
         return values
-    return torch.tensor(sum_of_all(*values.flatten().tolist()), dtype=values.dtype, device=values.device).view_as(
-        values
-    )
+    return torch.tensor(
+        sum_of_all(*values.flatten().tolist()), dtype=values.dtype, device=values.device
+    ).view_as(values)
 
 
 def _mask(ids: Sequence[Sequence[int]], device: torch.device) -> Tensor:

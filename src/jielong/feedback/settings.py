@@ -1,11 +1,12 @@
 """Settings of the stages that learn from feedback."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from jielong.core.recipe import Settings
+from jielong.models.adapters import LoraSettings
 from jielong.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 
 
@@ -25,7 +26,10 @@ class RewardSettings(Settings):
     parent: Path
     """The model folder to begin from; its language head gives way to one that scores."""
     data: tuple[Path, ...]
-    """Files or folders of preferences: chosen and rejected answers, rankings, or thumbs (detected)."""
+    """Files or folders of preferences: chosen and rejected answers, rankings, or thumbs (detected); of a
+    process reward model, answers in steps with labels."""
+    process: bool = False
+    """Score each step of an answer instead of the whole (a process reward model)."""
     heldout: tuple[Path, ...] = ()
     """Preferences to measure accuracy and calibration on; without them a share of `data` is held out."""
     heldout_share: float = Field(0.1, gt=0, lt=1)
@@ -39,7 +43,7 @@ class RewardSettings(Settings):
     centring: float = Field(0.01, ge=0)
     """Weight of the squared sum of a pair's scores, which keeps scores around zero."""
     training: TrainingSettings = _training(3e-4, epochs=1, batch_rows=16)
-    """batch_rows counts pairs."""
+    """batch_rows counts pairs, or answers of a process reward model."""
     seed: int = 0
     """Seed of the order of the data."""
 
@@ -52,7 +56,7 @@ class PreferenceSettings(Settings):
     parent: Path
     """The model folder to begin from, and the reference that is not left too far."""
     data: tuple[Path, ...]
-    """Files or folders of preferences; for kto also thumbs."""
+    """Files or folders of preferences. Kto learns from thumbs, up and down; a pair gives it one of each."""
     heldout_share: float = Field(0.05, gt=0, lt=1)
     """Share of the prompts that is held out."""
     loss: Literal["dpo", "ipo", "kto", "orpo", "simpo"] = "dpo"
@@ -64,8 +68,14 @@ class PreferenceSettings(Settings):
     """Share of the labels that is taken to be wrong (dpo)."""
     gamma: float = Field(0.5, ge=0)
     """Margin that simpo asks for."""
+    up_weight: float | None = Field(None, gt=0)
+    """Of kto: how much a thumb up counts; by default up and down count the same in sum."""
+    down_weight: float | None = Field(None, gt=0)
+    """Of kto: how much a thumb down counts."""
+    lora: LoraSettings | None = None
+    """Train an adapter in place of the network; its base is the reference, in one copy of the weights."""
     training: TrainingSettings = _training(1e-4, epochs=1, batch_rows=16)
-    """batch_rows counts pairs."""
+    """batch_rows counts pairs, or thumbs for kto."""
     seed: int = 0
     """Seed of the order of the data."""
 
@@ -75,8 +85,8 @@ class RewardSource(Settings):
 
     kind: Literal["model", "judge", "check", "format", "length", "language"]
     """model: a reward model; judge: the built-in world's hidden judge; check: the row's `check` finds the
-    answer right, as in an exam; format: a regular expression matches; length: shorter than a number of characters; language: the answer
-    is in the language of the question."""
+    answer right, as in an exam; format: a regular expression matches; length: shorter than a number of
+    characters; language: the answer is in the language of the question."""
     weight: float = 1.0
     """Weight in the sum."""
     model: Path | None = None
@@ -198,10 +208,14 @@ class RlSettings(Settings):
     """Tokens before `max_tokens` over which a soft punishment sets in (DAPO)."""
     dynamic_sampling: bool = False
     """Draw further prompts for those whose answers all earned the same (DAPO)."""
+    lora: LoraSettings | None = None
+    """Train an adapter in place of the network; its base is the reference, in one copy of the weights."""
     rollout_weights: Literal["training", "bfloat16", "int8"] = "training"
-    """Weights that answer: those that are trained, or narrower ones, whose probabilities are corrected for."""
+    """Weights that answer: those trained, or narrower ones, whose probabilities are corrected for."""
     rollout_backend: Literal["engine", "vllm"] = "engine"
     """Who answers: this program's engine, or a vLLM in the same process (a GPU is needed)."""
+    vllm_memory: float = Field(0.3, gt=0, lt=1)
+    """Share of the GPU's memory that vLLM may take while it answers."""
     training: TrainingSettings = _training(1e-4, steps=100, batch_rows=32)
     """batch_rows counts the answers that are computed at once."""
     sample_prompts: tuple[str, ...] = ()
@@ -226,14 +240,19 @@ class RlSettings(Settings):
         if (self.advantage == "gae") != (self.critic != "none"):
             raise ValueError("advantage gae needs a critic, separate or shared, and nothing else takes one")
         if self.advantage in ("group", "leave-one-out") and self.samples < 2:
-            raise ValueError(f"advantage {self.advantage} compares answers of one prompt: samples must be 2 or more")
+            raise ValueError(f"advantage {self.advantage} compares answers: samples must be 2 or more")
         if self.answers_per_rollout % self.answers_per_step:
             raise ValueError(
-                f"an optimizer step takes training.batch_rows x training.accumulate = {self.answers_per_step} "
-                f"answers, which does not divide the {self.answers_per_rollout} of a rollout "
+                f"a step takes training.batch_rows x training.accumulate = {self.answers_per_step} answers, "
+                f"which does not divide the {self.answers_per_rollout} of a rollout "
                 "(prompts_per_rollout x samples)"
             )
         return self
+
+    @property
+    def rolls_with_other_weights(self) -> bool:
+        """Whether answers are rolled with other probabilities than are trained, which is corrected for."""
+        return self.rollout_weights != "training" or self.rollout_backend == "vllm"
 
     @property
     def answers_per_rollout(self) -> int:
@@ -249,3 +268,84 @@ class RlSettings(Settings):
     def steps_per_rollout(self) -> int:
         """Optimizer steps that one rollout is learned from."""
         return self.epochs * self.answers_per_rollout // self.answers_per_step
+
+
+class DistillSettings(Settings):
+    """On-policy distillation: the student answers, and learns what the teacher would say at each token."""
+
+    out: Path = Path("runs/distill")
+    """Run folder: recipe.yaml, metrics.jsonl, checkpoints/ and model/ go there."""
+    parent: Path
+    """The model folder of the student."""
+    teacher: Path
+    """The model folder of the teacher, with the student's tokenizer."""
+    prompts: tuple[Path, ...]
+    """Files of prompts: rows with `prompt` or `messages`."""
+    answers_by: Literal["student", "teacher"] = "student"
+    """Who answers. The student's own answers show it what to do after its own mistakes (GKD, arXiv
+    2306.13649); the teacher's are what is usually called knowledge distillation."""
+    beta: float = Field(1.0, ge=0, le=1)
+    """The divergence: 1 the reverse one, which does nothing that the teacher would not; 0 the forward one,
+    which covers all that the teacher does; Jensen-Shannon's between."""
+    prompts_per_rollout: int = Field(16, gt=0)
+    """Prompts that are answered at a time."""
+    samples: int = Field(2, gt=0)
+    """Answers to each of them."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the die that answers, and of both distributions."""
+    max_tokens: int = Field(64, gt=0)
+    """Longest answer."""
+    lora: LoraSettings | None = None
+    """Train an adapter in place of the network."""
+    training: TrainingSettings = _training(1e-4, steps=100, batch_rows=32)
+    """batch_rows counts answers."""
+    sample_prompts: tuple[str, ...] = ()
+    """Questions that the model answers now and then; by default some of the prompts."""
+    seed: int = 0
+    """Seed of the order of the prompts and of the dice."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "DistillSettings":
+        if self.prompts_per_rollout * self.samples % (self.training.batch_rows * self.training.accumulate):
+            raise ValueError(
+                "a step takes training.batch_rows x training.accumulate answers, which does not divide the "
+                f"{self.prompts_per_rollout * self.samples} of a rollout (prompts_per_rollout x samples)"
+            )
+        return self
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Optimizer steps that one rollout is learned from."""
+        answers = self.prompts_per_rollout * self.samples
+        return answers // (self.training.batch_rows * self.training.accumulate)
+
+
+class RolloutSettings(Settings):
+    """Answers to prompts, scored: data for rejection sampling, reward models and judges."""
+
+    out: Path = Path("runs/rollouts")
+    """Folder for answers.jsonl (all answers of a prompt, best first, with scores) and best.jsonl
+    (conversations that `jielong sft` takes)."""
+    parent: Path
+    """The model folder that answers."""
+    prompts: tuple[Path, ...]
+    """Files of prompts: rows with `prompt` or `messages`, and whatever the rewards look at."""
+    rewards: tuple[RewardSource, ...] = ()
+    """What an answer earns; without any, answers are only written down."""
+    combine: Literal["sum", "gate"] = "sum"
+    """As in reinforcement learning."""
+    safe_enough: float = 0.5
+    """The score of the safe part that counts as safe."""
+    multiplier_rate: ClassVar[float] = 0.0
+    samples: int = Field(8, gt=0)
+    """Answers to each prompt."""
+    keep_above: float | None = None
+    """The best answer of a prompt is kept only where it earns more than this."""
+    temperature: float = Field(1.0, ge=0)
+    """Of the die."""
+    max_tokens: int = Field(128, gt=0)
+    """Longest answer; one that is cut off is never the best."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where it is computed."""
+    seed: int = 0
+    """Seed of the dice."""

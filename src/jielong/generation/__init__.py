@@ -15,6 +15,7 @@ from jielong.generation.request import (
 )
 from jielong.generation.running import Generation
 from jielong.generation.settings import SamplingSettings
+from jielong.generation.speculative import Draft, Drafter, ModelDrafter, PromptLookup
 from jielong.generation.stopping import StopStrings, TextStream
 from jielong.generation.thread import EngineThread, Ticket
 
@@ -22,6 +23,8 @@ __all__ = [
     "Answer",
     "ChatSession",
     "Completion",
+    "Draft",
+    "Drafter",
     "Engine",
     "EngineThread",
     "FinishReason",
@@ -29,6 +32,8 @@ __all__ = [
     "Grammar",
     "GrammarState",
     "MessageTooLongError",
+    "ModelDrafter",
+    "PromptLookup",
     "Request",
     "SamplingSettings",
     "Step",

@@ -168,7 +168,9 @@ class ChatSession:
     def _best(self, ids: list[int], first: int) -> Iterator[Step]:
         """Answer several times, then give the steps of the answer that the teacher likes best."""
         assert self._teacher is not None  # noqa: S101  (asked for with a teacher only)
-        requests = [Request(ids, self._settings, first + number, DICE_SHOWN) for number in range(self._samples)]
+        requests = [
+            Request(ids, self._settings, first + number, DICE_SHOWN) for number in range(self._samples)
+        ]
         generations = [self._engine.add(request) for request in requests]
         try:
             while any(generation.finish_reason is None for generation in generations):

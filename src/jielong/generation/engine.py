@@ -6,16 +6,18 @@ import torch
 from torch import Tensor
 
 from jielong.core.errors import JielongError
-from jielong.generation.compiled import CompiledStep
+from jielong.generation.decoding import Decoder
 from jielong.generation.prefill import Prefill, WaitingPrompt, next_group, queued
 from jielong.generation.prefix_cache import PrefixCache
 from jielong.generation.request import Completion, Grammar, Request, Step, TokenScore
 from jielong.generation.rows import Rows
 from jielong.generation.running import Generation
-from jielong.generation.sampling import Dice, adjusted_probabilities, likeliest_tokens, roll
+from jielong.generation.sampling import Dice
 from jielong.generation.scoring import mean_hidden, score_continuations, token_logprobs
 from jielong.generation.settings import SamplingSettings
-from jielong.models import CacheRows, Transformer
+from jielong.generation.speculative import Drafter
+from jielong.models import Transformer
+from jielong.models.precision import cache_dtype
 from jielong.tokenizer import Tokenizer
 
 # Most answers that decode together. More rows make a step dearer but a token cheaper, up to about this many
@@ -45,6 +47,7 @@ class Engine:
         end_ids: Collection[int] = (),
         defaults: SamplingSettings | None = None,
         prefix_bytes: int = 256 << 20,
+        drafter: Drafter | None = None,
     ):
         """Take a model and its tokenizer.
 
@@ -54,6 +57,7 @@ class Engine:
             end_ids: further tokens that end an answer.
             defaults: settings for calls that give none.
             prefix_bytes: most bytes of keys and values of earlier prompts that are kept for prompts to come.
+            drafter: guesses ahead for an answer that decodes alone.
         """
         self.model = model
         self.tokenizer = tokenizer
@@ -63,15 +67,12 @@ class Engine:
         self._vocabulary = min(model.config.vocab_size, tokenizer.vocab_size)
         weight = next(model.parameters())
         self._device = weight.device
-        # On a CPU attention in float32 is faster than in bfloat16, and better.
-        on_cpu = weight.device.type == "cpu"
-        self._cache_dtype = torch.promote_types(weight.dtype, torch.float32) if on_cpu else weight.dtype
+        self._cache_dtype = cache_dtype(weight)
         self._waiting: list[WaitingPrompt] = []
         self._prefill: Prefill | None = None
         self._rows = Rows(model.config, self._cache_dtype, self._device)
-        self._compiled: dict[int, CompiledStep] = {}
+        self._decoder = Decoder(model, self._rows, self._vocabulary, drafter)
         self._prefixes = PrefixCache(prefix_bytes)
-        self._dice = (-1, Dice.of([]))
 
     @property
     def context_length(self) -> int:
@@ -127,9 +128,6 @@ class Engine:
         finally:
             for generation in generations.values():
                 generation.cancel()
-        for generation in generations.values():
-            if generation.error is not None:
-                raise generation.error
         return [generations[place].completion() for place in range(len(requests))]
 
     def stream(
@@ -194,7 +192,7 @@ class Engine:
         self._drop_cancelled()
         self._compute_prompts()
         # What came just now with the prompts is not a step old, but waiting for the next would gain nothing.
-        self._decode()
+        self._keep_ended(self._decoder.advance())
         return bool(self._waiting or self._prefill or len(self._rows))
 
     def clear(self) -> None:
@@ -203,9 +201,7 @@ class Engine:
         for generation in [*self._rows, *(one for prompt in prompts for one in prompt.generations)]:
             generation.end_cancelled()
         self._waiting, self._prefill = [], None
-        sizes = self._rows.sizes
-        self._rows = Rows(self.model.config, self._cache_dtype, self._device)
-        self._rows.sizes = sizes
+        self._rows.clear()
 
     @torch.inference_mode()
     def compile(self, rows: Collection[int] = (1, 8, 32)) -> None:
@@ -214,8 +210,7 @@ class Engine:
         Takes 10 to 20 s each the first time; torch keeps the result on disk. The weights must not change
         afterwards. A batch of more rows than any of these runs uncompiled.
         """
-        self._compiled = {size: CompiledStep(self.model, size, self._cache_dtype) for size in sorted(rows)}
-        self._rows.sizes = tuple(self._compiled)
+        self._decoder.compile(rows)
 
     def score(self, prompts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]]) -> list[float]:
         """Log-probability (nats) of each continuation after its prompt, at temperature 1 and without filters.
@@ -299,10 +294,10 @@ class Engine:
         generations = [generation for _, generation in owners]
         rows = torch.tensor([row for row, _ in owners], device=logits.device)
         dice = Dice.of([generation.request.settings for generation in generations], self._device)
-        self._roll(logits[rows], generations, dice)
-        for row, generation in owners:
-            if generation.finish_reason is None:
-                self._rows.add(generation, prefill.cache, row)
+        self._decoder.roll(logits[rows], generations, dice)
+        for row, prompt in enumerate(prefill.group):
+            going_on = [one for one in prompt.generations if one.finish_reason is None]
+            self._rows.add(going_on, prefill.cache, row, len(prompt.tokens))
 
     def _room(self) -> int:
         """Answers that may begin now; one at least when nothing is decoding."""
@@ -314,80 +309,10 @@ class Engine:
         longest = max(len(one.request.prompt) + one.limit for one in self._rows)
         return min(_ROWS, max(1, _CACHE_BYTES // (slot_bytes * longest))) - len(self._rows)
 
-    def _decode(self) -> None:
-        """One more token for every answer that has one already."""
-        if not len(self._rows):
-            return
-        parts = self._rows.parts()
-        generations = list(self._rows)
-        tokens = torch.tensor([[one.ids[-1]] for one in generations], device=self._device)
-        positions = torch.tensor([[one.position] for one in generations], device=self._device)
-        logits = self._logits(tokens, positions, parts)
-        if self._dice[0] != self._rows.version:
-            settings = [generation.request.settings for generation in generations]
-            self._dice = (self._rows.version, Dice.of(settings, self._device))
-        self._roll(logits, generations, self._dice[1])
-        ended = [generation for generation in generations if generation.finish_reason is not None]
+    def _keep_ended(self, ended: list[Generation]) -> None:
+        """Free the places of answers that have ended; prompts to come may begin with what they computed."""
         for generation in ended:
             if generation.followed:
                 # The next turn of a conversation begins with this one.
                 self._prefixes.keep(generation.tokens[:-1], *self._rows.row_of(generation))
         self._rows.drop(ended)
-
-    def _logits(self, tokens: Tensor, positions: Tensor, parts: list[CacheRows]) -> Tensor:
-        """Logits [B, rows of the embedding] after tokens [B, 1] at positions [B, 1]."""
-        if not all(part.cache.batch in self._compiled for part in parts):
-            return self.model.head(self.model(tokens, positions, cache=parts)[:, 0])
-        logits, start = [], 0
-        for part in parts:
-            rows = slice(start, start + part.rows)
-            logits.append(self._compiled[part.cache.batch](tokens[rows], positions[rows], part))
-            start += part.rows
-        return torch.cat(logits)
-
-    def _roll(self, logits: Tensor, generations: list[Generation], dice: Dice) -> None:
-        """Give each answer its next token, from logits [B, rows of the embedding]."""
-        own = logits.float()
-        logits = own[:, : self._vocabulary]
-        edited = [row for row, generation in enumerate(generations) if generation.edits]
-        if edited:
-            logits = logits.clone()
-            for row in edited:
-                logits[row] = generations[row].edited(logits[row])
-        probabilities = None
-        if dice.temperature is None:
-            chosen = likeliest_tokens(logits)
-        else:
-            probabilities = adjusted_probabilities(logits, dice)
-            numbers = [generation.number() for generation in generations]
-            chosen = roll(probabilities, torch.tensor(numbers, dtype=torch.float64, device=logits.device))
-            if dice.greedy is not None:
-                chosen = torch.where(dice.greedy, likeliest_tokens(logits), chosen)
-        for row, (generation, token) in enumerate(zip(generations, chosen.tolist(), strict=True)):
-            piece = generation.accept(token)
-            if generation.followed:
-                rolled = None if probabilities is None else probabilities[row]
-                generation.add_step(self._step(generation, token, piece, own[row], rolled))
-
-    def _step(
-        self, generation: Generation, token: int, text: str, logits: Tensor, rolled: Tensor | None
-    ) -> Step:
-        """Describe a roll: the model's own logits, and the probabilities [V] that were rolled with."""
-        candidates = generation.request.candidates
-        if candidates is None:
-            return Step(token, text, None, None, [], [], generation.finish_reason)
-        greedy = rolled is None or generation.request.settings.temperature == 0
-        logprobs = logits.log_softmax(dim=-1)[: self._vocabulary]
-        likeliest = logprobs.topk(min(candidates, len(logprobs)))
-        ids = likeliest.indices.tolist()
-        if greedy or rolled is None:
-            die = [float(candidate == token) for candidate in ids]
-            probability = 1.0
-        else:
-            die = rolled[likeliest.indices].tolist()
-            probability = float(rolled[token])
-        top = list(zip(ids, likeliest.values.exp().tolist(), strict=True))
-        top_rolled = list(zip(ids, die, strict=True))
-        return Step(
-            token, text, float(logprobs[token]), probability, top, top_rolled, generation.finish_reason
-        )

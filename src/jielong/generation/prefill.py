@@ -50,6 +50,8 @@ class Prefill:
         self._lengths = [len(prompt.tokens) for prompt in group]
         self._longest = max(self._lengths)
         self._done, beginnings = known
+        for generation in (one for prompt in group for one in prompt.generations):
+            generation.cached_tokens = self._done
         self.cache = KVCache.allocate(model.config, len(group), self._longest, dtype, self._device)
         for row, beginning in enumerate(beginnings):
             if beginning is not None:

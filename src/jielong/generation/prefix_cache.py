@@ -72,8 +72,7 @@ class PrefixCache:
         token_bytes = sum(part[0, :, 0].nbytes for part in [*cache.keys, *cache.values])
         if length * token_bytes > self._most_bytes:
             return
-        copy = KVCache(*([part[row : row + 1, :, :length].clone() for part in parts] for parts in cache.both))
-        self._prefixes[key] = Prefix(tuple(tokens[:length]), copy)
+        self._prefixes[key] = Prefix(tuple(tokens[:length]), cache.row(row, length))
         self._bytes += self._prefixes[key].size
         self._known.update((beginning, key) for _, beginning in beginnings)
         while self._bytes > self._most_bytes:

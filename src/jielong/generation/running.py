@@ -38,12 +38,15 @@ class Generation:
         """Tokens of the answer so far."""
         self.finish_reason: FinishReason | None = None
         """None while it goes on."""
-        self.error: JielongError | None = None
+        self.error: Exception | None = None
         """Why the answer was ended, when its grammar failed on the way."""
+        self.cached_tokens = 0
+        """Tokens of the prompt that did not have to be computed."""
         self.followed = followed
         self.cancelled = False
         self._tokenizer = tokenizer
         self._end_ids = end_ids
+        self._vocabulary = vocabulary
         self.limit = limit
         settings = request.settings
         self._numbers = uniform_stream(settings.seed, request.stream) if settings.temperature > 0 else None
@@ -73,6 +76,11 @@ class Generation:
         """Prompt and answer so far."""
         return [*self.request.prompt, *self.ids]
 
+    @property
+    def stopped_by(self) -> str | None:
+        """The stop string that ended the answer, if one did."""
+        return self._text.stopped_by if self._text is not None else None
+
     def take(self) -> list[Step]:
         """Steps that have come since the last call."""
         steps, self._steps = self._steps, []
@@ -83,7 +91,13 @@ class Generation:
         self.cancelled = True
 
     def completion(self) -> Completion:
-        """The whole answer, once it has ended."""
+        """The whole answer, once it has ended.
+
+        Raises:
+            JielongError: if its grammar failed on the way.
+        """
+        if self.error is not None:
+            raise self.error
         assert self.finish_reason is not None  # noqa: S101 - asked of ended answers only
         if self._text is not None:
             return Completion(self.ids, "".join(self._pieces), self.finish_reason)
@@ -98,7 +112,14 @@ class Generation:
         return float(self._numbers.random()) if self._numbers is not None else 0.0
 
     def edited(self, logits: Tensor) -> Tensor:
-        """The logits [V] of the next token after penalties, bias and grammar."""
+        """The logits [V] of the next token after penalties, bias and grammar; an answer whose fail ends."""
+        try:
+            return self._edited(logits)
+        except Exception as error:  # the other answers have no part in it
+            self._fail(error)
+            return logits
+
+    def _edited(self, logits: Tensor) -> Tensor:
         settings = self.request.settings
         if self._seen is not None:
             logits = penalize_repetition(logits, self._seen.to(logits.device), settings.repetition_penalty)
@@ -110,18 +131,23 @@ class Generation:
             bias = torch.tensor(list(settings.logit_bias.values()), device=logits.device, dtype=logits.dtype)
             logits = logits.index_add(0, tokens, bias)
         if self._grammar is not None:
-            logits = logits.masked_fill(~self._grammar.allowed().to(logits.device), -torch.inf)
+            allowed = self._grammar.allowed()
+            if not allowed.any():
+                raise JielongError("its grammar allows no token here, not even an end")
+            logits = logits.masked_fill(~allowed.to(logits.device), -torch.inf)
         return logits
 
     def accept(self, token: int) -> str:
         """Take a rolled token; return the text that can be shown now. Sets `finish_reason` at the end."""
+        if self.error is not None:  # what was rolled means nothing
+            return ""
         self.ids.append(token)
         piece = ""
         if token in self._end_ids:
             self.finish_reason = "stop"
         elif self._text is not None:
             piece = self._text.push(token)
-            if self._text.stopped:
+            if self._text.stopped_by is not None:
                 self.finish_reason = "stop"
         if self.finish_reason is None:
             if self._seen is not None:
@@ -131,8 +157,8 @@ class Generation:
             if self._grammar is not None:
                 try:
                     self._grammar.accept(token)
-                except JielongError as error:  # the other answers have no part in it
-                    self.error, self.finish_reason = error, "cancelled"
+                except Exception as error:  # as in `edited`
+                    self._fail(error)
             if self.finish_reason is None and len(self.ids) >= self.limit:
                 self.finish_reason = "length"
         if self.finish_reason is not None and self._text is not None:
@@ -141,9 +167,37 @@ class Generation:
             self._pieces.append(piece)
         return piece
 
-    def add_step(self, step: Step) -> None:
-        """Keep a step for whoever follows."""
-        self._steps.append(step)
+    def add_step(self, token: int, text: str, logits: Tensor, rolled: Tensor | None) -> None:
+        """Keep a step for whoever follows; one in which the answer failed is none.
+
+        Args:
+            token: what was rolled.
+            text: what can be shown of it.
+            logits: the model's own, [rows of the embedding].
+            rolled: probabilities [V] of the die; None where the likeliest token was taken.
+        """
+        candidates = self.request.candidates
+        if self.error is not None:
+            return
+        if candidates is None:
+            self._steps.append(Step(token, text, None, None, [], [], self.finish_reason))
+            return
+        logprobs = logits.log_softmax(dim=-1)[: self._vocabulary]
+        likeliest = logprobs.topk(min(candidates, len(logprobs)))
+        ids = likeliest.indices.tolist()
+        if rolled is None or self.request.settings.temperature == 0:
+            die = [float(candidate == token) for candidate in ids]
+            probability = 1.0
+        else:
+            die = rolled[likeliest.indices].tolist()
+            probability = float(rolled[token])
+        top = list(zip(ids, likeliest.values.exp().tolist(), strict=True))
+        top_rolled = list(zip(ids, die, strict=True))
+        logprob = float(logprobs[token])
+        self._steps.append(Step(token, text, logprob, probability, top, top_rolled, self.finish_reason))
+
+    def _fail(self, error: Exception) -> None:
+        self.error, self.finish_reason = error, "cancelled"
 
     def end_cancelled(self) -> None:
         """End here; a follower gets a last step without a token of its own (-1)."""

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from jielong.core.errors import JielongError
 from jielong.core.files import read_json
+from jielong.core.model_folder import model_file
 from jielong.core.recipe import Settings
 
 # generation_config.json's names for the settings that have the same meaning here.
@@ -71,7 +72,7 @@ class SamplingSettings(Settings):
 
 def read_generation_config(folder: Path) -> dict[str, Any]:
     """Read a model folder's `generation_config.json`; an empty mapping when there is none."""
-    path = folder / "generation_config.json"
+    path = model_file(folder, "generation_config.json")
     if not path.exists():
         return {}
     config = read_json(path)

@@ -15,19 +15,21 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]):
         self._stops = [stop for stop in stops if stop]
         self._held = ""
-        self.found = False
+        self.found: str | None = None
+        """The stop string that was complete first."""
 
     def push(self, piece: str) -> str:
         """Take the next piece and return the text that can be shown now; nothing after a stop string."""
-        if self.found:
+        if self.found is not None:
             return ""
+        if not self._stops:
+            return piece
         text = self._held + piece
         end = min((text.find(stop) + len(stop) for stop in self._stops if stop in text), default=None)
         if end is not None:
-            self.found = True
             self._held = ""
-            longest = max(len(stop) for stop in self._stops if text[:end].endswith(stop))
-            return text[: end - longest]
+            self.found = max((stop for stop in self._stops if text[:end].endswith(stop)), key=len)
+            return text[: end - len(self.found)]
         held = self._length_to_hold(text)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
@@ -53,8 +55,8 @@ class TextStream:
         self._stops = StopStrings(stops)
 
     @property
-    def stopped(self) -> bool:
-        """Whether a stop string was completed."""
+    def stopped_by(self) -> str | None:
+        """The stop string that was completed, if one was."""
         return self._stops.found
 
     def push(self, token: int) -> str:

@@ -63,7 +63,8 @@ class EngineThread:
         Args:
             request: refused by `engine.check` in the caller's thread, so that errors come at once.
             deliver: called in the engine's thread with every Step; the last has a finish_reason. An exception
-                instead of a Step means that the engine failed. It must return quickly.
+                instead of a last Step means that the engine or the request's grammar failed. It must return
+                quickly.
 
         Raises:
             JielongError: if the request cannot be served, or the engine is closing.
@@ -140,7 +141,7 @@ class EngineThread:
             assert generation is not None  # noqa: S101 - set where it was added
             parts: list[Step | Exception] = list(generation.take())
             if generation.error is not None:
-                parts[-1] = generation.error
+                parts.append(generation.error)
             for part in parts:
                 ticket.deliver(part)
             if generation.finish_reason is not None:

@@ -150,13 +150,14 @@ class LocalModel:
     def _begin(self, request: Request) -> "_Answer":
         tools = () if request.tool_choice == "none" else request.tools
         prompt = self.tokenize(request.prompt, tools)
+        grammar = self._grammar(request)
         requests = [
             EngineRequest(
                 prompt,
                 request.settings or self._engine.defaults,
                 stream=number,
                 candidates=request.top_logprobs,
-                grammar=self._grammar(request),
+                grammar=grammar,
             )
             for number in range(request.n)
         ]
@@ -169,9 +170,18 @@ class LocalModel:
         return _Answer(requests, samples)
 
     def _grammar(self, request: Request) -> Grammar | None:
-        if request.schema is not None or (request.tools and request.tool_choice not in ("auto", "none")):
-            raise UnsupportedError("not yet")
-        return None
+        """The form that the request's answers must have: well-formed tool calls, or JSON by the schema."""
+        from jielong.generation.grammar import json_schema_grammar, tool_call_grammar
+
+        choice, ends = request.tool_choice, self._engine.end_ids
+        if request.tools and choice != "none":
+            if request.schema is not None and choice == "auto":
+                raise UsageError(
+                    "an answer of a schema cannot call a tool: set tool_choice to none or required"
+                )
+            name = choice if isinstance(choice, str) else str(choice["function"]["name"])
+            return tool_call_grammar(self._tokenizer, ends, request.tools, name)
+        return None if request.schema is None else json_schema_grammar(self._tokenizer, ends, request.schema)
 
     def _steps(
         self, requests: Sequence[EngineRequest], arrivals: _Arrivals

@@ -64,4 +64,4 @@ def _local(path: Path, weights: str) -> LanguageModel:
     def identity() -> Mapping[str, Any]:
         return {"network": model_hash(folder), "weights": weights}
 
-    return LocalModel(load_engine(folder), str(path), identity)
+    return LocalModel(load_engine(folder, weights), str(path), identity)

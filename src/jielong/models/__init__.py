@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jielong.models.cache import CacheRows, KVCache, causal_cache_mask, packed_mask
     from jielong.models.config import ModelConfig, RopeScaling
-    from jielong.models.folder import load_config, load_model, save_model
+    from jielong.models.folder import load_config, load_model, save_model, weights_by_hf_name
     from jielong.models.inference import WEIGHTS, Weights, choose_weights, prepare_for_inference
     from jielong.models.lineage import (
         FamilyMember,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "cache": ("CacheRows", "KVCache", "causal_cache_mask", "packed_mask"),
     "config": ("ModelConfig", "RopeScaling"),
-    "folder": ("load_config", "load_model", "save_model"),
+    "folder": ("load_config", "load_model", "save_model", "weights_by_hf_name"),
     "inference": ("WEIGHTS", "Weights", "choose_weights", "prepare_for_inference"),
     "lineage": (
         "FamilyMember",
@@ -62,6 +62,7 @@ __all__ = [
     "read_lineage",
     "render_family_tree",
     "save_model",
+    "weights_by_hf_name",
     "write_lineage",
 ]
 

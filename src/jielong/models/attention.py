@@ -64,15 +64,69 @@ def attend_one(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -
     """
     batch, _, heads, width = query.shape
     grouped = query.reshape(batch, key.shape[1], heads // key.shape[1], width)
-    if torch.compiler.is_compiling() and query.device.type == "cpu":
-        # Products and sums that inductor joins to two loops; what it calls instead for many small matrices
-        # takes twice as long.
-        scores = (grouped[:, :, :, None] * key[:, :, None]).sum(-1) * width**-0.5
-        weights = (scores if mask is None else scores + mask).softmax(-1)
-        mixed: Tensor = (weights[..., None] * value[:, :, None]).sum(-2)
+    if _in_loops(query):
+        scores = _scores(grouped * width**-0.5, key)
+        mixed: Tensor = _mixture((scores if mask is None else scores + mask).softmax(-1), value)
     else:
         mixed = F.scaled_dot_product_attention(grouped, key, value, attn_mask=mask)
     return mixed.reshape(batch, 1, heads, width)
+
+
+def attend_after(
+    query: Tensor, shared: tuple[Tensor, Tensor], key: Tensor, value: Tensor, mask: Tensor | None
+) -> Tensor:
+    """Attention of rows that begin with the same keys and values, which are read once for all rows.
+
+    The queries of all rows stand below each other, as if they were one row's, and meet the shared keys in one
+    matrix product (Juravsky et al., "Hydragen", arXiv 2402.05099, section 3).
+
+    Args:
+        query: [B, T, H, Dh], at positions after the shared keys.
+        shared: keys and values, each [1, Hkv, P, Dh], that every query may see.
+        key: [B, Hkv, Tk, Dh] of each row's own.
+        value: like `key`.
+        mask: [B, 1, T, Tk] to be added to the scores of the own keys; None hides nothing.
+
+    Returns:
+        [B, T, H, Dh].
+    """
+    batch, length, _, width = query.shape
+    first_keys, first_values = shared[0][0], shared[1][0]
+    kv_heads, before = first_keys.shape[:2]
+    grouped = (query * width**-0.5).view(batch, length, kv_heads, -1, width).transpose(1, 2)
+    grouped = grouped.transpose(2, 3)  # [B, Hkv, G, T, Dh]
+    far = grouped.transpose(0, 1).reshape(kv_heads, -1, width) @ first_keys.mT
+    near = _scores(grouped.flatten(2, 3), key).unflatten(2, (-1, length))
+    if mask is not None:
+        near = near + mask[:, :, None]
+    far = far.view(kv_heads, batch, -1, length, before).transpose(0, 1)
+    weights = torch.cat((far, near), -1).softmax(-1)
+    far = weights[..., :before].transpose(0, 1).reshape(kv_heads, -1, before) @ first_values
+    near = _mixture(weights[..., before:].flatten(2, 3), value).unflatten(2, (-1, length))
+    mixed = far.view(kv_heads, batch, -1, length, width).transpose(0, 1) + near
+    return mixed.permute(0, 3, 1, 2, 4).reshape(query.shape)
+
+
+def _in_loops(query: Tensor) -> bool:
+    """Whether to write small products as sums of products.
+
+    Inductor joins them to two loops; what it calls instead for many small matrices takes twice as long.
+    """
+    return torch.compiler.is_compiling() and query.device.type == "cpu"
+
+
+def _scores(query: Tensor, key: Tensor) -> Tensor:
+    """[B, Hkv, Q, Dh] by [B, Hkv, K, Dh]: [B, Hkv, Q, K]."""
+    if _in_loops(query):
+        return (query[:, :, :, None] * key[:, :, None]).sum(-1)
+    return query @ key.mT
+
+
+def _mixture(weights: Tensor, value: Tensor) -> Tensor:
+    """[B, Hkv, Q, K] by [B, Hkv, K, Dh]: [B, Hkv, Q, Dh]."""
+    if _in_loops(weights):
+        return (weights[..., None] * value[:, :, None]).sum(-2)
+    return weights @ value
 
 
 def kept_scores(length: int) -> int:

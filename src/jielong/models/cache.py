@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from jielong.models.attention import attend, attend_one
+from jielong.models.attention import attend, attend_after, attend_one
 from jielong.models.config import ModelConfig
 
 
@@ -61,6 +61,19 @@ class KVCache:
             for target, origin in zip(targets, origins, strict=True):
                 target[row, :, :length] = origin[source_row, :, :length]
 
+    def row(self, row: int, length: int) -> "KVCache":
+        """A copy of the first `length` slots of a row: a cache of one row."""
+        return KVCache(*([part[row : row + 1, :, :length].clone() for part in parts] for parts in self.both))
+
+    def followed_by(self, other: "KVCache") -> "KVCache":
+        """The slots of these rows, then those of another cache's rows."""
+        return KVCache(
+            *(
+                [torch.cat(pair, 2) for pair in zip(*parts, strict=True)]
+                for parts in zip(self.both, other.both, strict=True)
+            )
+        )
+
 
 class CacheRows(NamedTuple):
     """Neighbouring rows of a cache, as one forward pass uses them."""
@@ -72,7 +85,9 @@ class CacheRows(NamedTuple):
     length: int
     """Slots that attention reads: above every position of these rows in this pass."""
     aligned: bool = False
-    """One token a row, each at position length - 1: every query may see every slot that is read."""
+    """One token a row, each in slot length - 1: every query may see every slot that is read."""
+    shared: KVCache | None = None
+    """A cache of one row that stands before each of these rows: their slot 0 is the position after it."""
 
 
 class CachePass:
@@ -81,11 +96,13 @@ class CachePass:
     Args:
         rows: the cache's rows.
         positions: [rows, T] of the new tokens.
-        window: a sliding window of some layers, in tokens.
+        window: a sliding window of some layers, in tokens; with one, nothing can be shared.
     """
 
     def __init__(self, rows: CacheRows, positions: Tensor, window: int | None) -> None:
-        cache, first, count, length, aligned = rows
+        cache, first, count, length, aligned, shared = rows
+        if shared is not None:
+            positions = positions - shared.length
         keys = cache.keys[0]
         heads = torch.arange(keys.shape[1], device=positions.device)
         owners = torch.arange(first, first + count, device=positions.device)
@@ -95,7 +112,7 @@ class CachePass:
         self._rows = rows
         windowed = window is not None and length > window
         # A whole prompt from its start needs no mask: attention that is causal says it all.
-        plain = aligned or positions.shape[1] == length
+        plain = aligned or (positions.shape[1] == length and shared is None)
         self._mask = None if plain else _additive(causal_cache_mask(positions, length), keys.dtype)
         self._window_mask = self._mask
         if windowed:
@@ -114,7 +131,7 @@ class CachePass:
         Returns:
             [rows, T, H * Dh].
         """
-        cache, first, count, length, _ = self._rows
+        cache, first, count, length, _, shared = self._rows
         keys, values = cache.keys[layer], cache.values[layer]
         width = key.shape[-1]
         keys.view(-1, width).index_copy_(0, self._slots, key.reshape(-1, width).to(keys.dtype))
@@ -123,7 +140,9 @@ class CachePass:
         values = values[first : first + count, :, :length]
         mask = self._window_mask if windowed else self._mask
         asked = query.to(keys.dtype)
-        if query.shape[1] == 1:
+        if shared is not None:
+            mixed = attend_after(asked, (shared.keys[layer], shared.values[layer]), keys, values, mask)
+        elif query.shape[1] == 1:
             mixed = attend_one(asked, keys, values, mask)
         else:
             mixed = attend(asked.transpose(1, 2), keys, values, mask).transpose(1, 2)

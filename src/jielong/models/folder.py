@@ -9,9 +9,12 @@ from torch import Tensor
 
 from jielong.core.errors import JielongError
 from jielong.core.files import read_json, to_json, write_atomically
+from jielong.core.model_folder import base_of
+from jielong.models.adapters import load_adapter, merge_and_unload
 from jielong.models.config import ModelConfig
 from jielong.models.families import TensorMap, family_of, tensor_sources
 from jielong.models.hf_config import config_from_hf, config_to_hf
+from jielong.models.lineage import check_base
 from jielong.models.sizes import count_parameters
 from jielong.models.transformer import Transformer
 from jielong.models.weights import INDEX, WEIGHTS, WeightFiles, write_weights
@@ -24,9 +27,10 @@ MAX_SHARD_BYTES = 5_000_000_000
 
 
 def load_config(folder: Path) -> ModelConfig:
-    """Read the shape of a model folder from its config.json."""
+    """Read the shape of a model folder from its config.json; of an adapter folder, its base's."""
     if not folder.is_dir():
         raise JielongError(f"{folder} is not a model folder: no such folder")
+    folder = base_of(folder) or folder
     return config_from_hf(read_json(folder / CONFIG), str(folder / CONFIG))
 
 
@@ -40,14 +44,18 @@ def load_model(
     folder: Path,
     dtype: torch.dtype | None = torch.float32,
     device: torch.device | str = "cpu",
+    merge: bool = True,
     scored: bool = False,
 ) -> Transformer:
     """Load a network, in evaluation mode, from a Hugging Face folder of a known family.
 
     Args:
-        folder: holds config.json and model.safetensors, or its shards and their index.
+        folder: holds config.json and model.safetensors, or its shards and their index; or an adapter in
+            PEFT's layout, which is put on its base.
         dtype: of the weights in memory; None keeps the file's.
         device: where the weights go.
+        merge: merge an adapter into the weights, so that the network is a plain one; False keeps it beside
+            them, ready to be trained or disabled.
         scored: load a reward model, a sequence classifier with one label, in place of a language model.
 
     Raises:
@@ -55,6 +63,18 @@ def load_model(
             over, of another shape, or when the tokenizer beside it has ids that the embedding lacks.
     """
     folder = Path(folder)
+    base = base_of(folder)
+    if base is None:
+        return _load_network(folder, dtype, device, scored)
+    check_base(folder, base)
+    model = load_adapter(folder, _load_network(base, dtype, device, False))
+    _check_vocabulary(folder, model.config)
+    return (merge_and_unload(model) if merge else model).eval()
+
+
+def _load_network(
+    folder: Path, dtype: torch.dtype | None, device: torch.device | str, scored: bool
+) -> Transformer:
     config = load_config(folder)
     _check_vocabulary(folder, config)
     if is_reward_model(folder) != scored:
@@ -215,6 +235,10 @@ def save_model(
             family's files cannot express the shape.
     """
     folder = Path(folder)
+    if model.adapter is not None:
+        raise JielongError(
+            "this network carries an adapter; save that, or merge it (merge_and_unload) before"
+        )
     if _expected_parameters(model) != sum(weight.numel() for weight in model.parameters()):
         raise JielongError(
             "this network was prepared for inference and has lost its weights' layout; save it before"
@@ -226,31 +250,49 @@ def save_model(
         raise JielongError(
             f"{folder} holds a model already, and models are never changed in place; name a new folder"
         )
-    eos_ids = [eos_id] if isinstance(eos_id, int) else list(eos_id)
-    for kind, ids in (("eos", eos_ids), ("bos", [bos_id]), ("pad", [pad_id])):
-        for token in ids:
+    tokens = _token_entries(eos_id, bos_id, pad_id)
+    for kind, stated in tokens.items():
+        for token in stated if isinstance(stated, list) else [stated]:
             if token is not None and not 0 <= token < model.config.vocab_size:
                 raise JielongError(
-                    f"{kind} token id {token} is outside of the vocabulary of {model.config.vocab_size}"
+                    f"{kind} {token} is outside of the vocabulary of {model.config.vocab_size}"
                 )
-    tokens = {"bos_token_id": bos_id, "eos_token_id": eos_id if isinstance(eos_id, int) else eos_ids}
-    tokens["pad_token_id"] = pad_id
     # transformers 5 reads `dtype`; vLLM, llama.cpp's converter and transformers 4 also know `torch_dtype`.
     config = {**config_to_hf(model.config), **tokens, "dtype": _DTYPES[dtype], "torch_dtype": _DTYPES[dtype]}
     if model.score is not None:
         config |= _classifier_keys(config["architectures"][0])
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder, *_exported(model, dtype), max_shard_bytes)
-    write_atomically(folder / GENERATION_CONFIG, to_json({**tokens, **(generation or {})}))
+    write_generation_config(folder, eos_id=eos_id, bos_id=bos_id, pad_id=pad_id, generation=generation)
     write_atomically(folder / CONFIG, to_json({**config, "use_cache": True}))
 
 
+def write_generation_config(
+    folder: Path,
+    *,
+    eos_id: int | Sequence[int],
+    bos_id: int | None = None,
+    pad_id: int | None = None,
+    generation: Mapping[str, Any] | None = None,
+) -> None:
+    """Write generation_config.json; the arguments are `save_model`'s."""
+    entries = {**_token_entries(eos_id, bos_id, pad_id), **(generation or {})}
+    write_atomically(folder / GENERATION_CONFIG, to_json(entries))
+
+
+def _token_entries(eos_id: int | Sequence[int], bos_id: int | None, pad_id: int | None) -> dict[str, Any]:
+    eos = eos_id if isinstance(eos_id, int) else list(eos_id)
+    return {"bos_token_id": bos_id, "eos_token_id": eos, "pad_token_id": pad_id}
+
+
 def _expected_parameters(model: Transformer) -> int:
-    """Weights of a network that was not taken apart; a network that scores has no language head of its own."""
+    """Weights of a network that was not taken apart; one that scores has no language head of its own."""
     config, count = model.config, count_parameters(model.config)
     if model.score is None:
         return count
-    untied = 0 if config.tie_word_embeddings else config.vocab_size * (config.embedding_size or config.hidden_size)
+    untied = (
+        0 if config.tie_word_embeddings else config.vocab_size * (config.embedding_size or config.hidden_size)
+    )
     return count - untied + config.hidden_size
 
 
@@ -265,17 +307,23 @@ def _classifier_keys(architecture: str) -> dict[str, Any]:
     }
 
 
+def weights_by_hf_name(model: Transformer) -> dict[str, Tensor]:
+    """The network's own tensors under Hugging Face's names: views, in the order of the layers, not copies."""
+    views: dict[str, Tensor] = {}
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    for ours, (tensor_map, theirs) in tensor_sources(model.config, list(parameters)).items():
+        parts = _rows(parameters[ours], tensor_map, model.config)
+        for name, part in zip(theirs, parts, strict=True):
+            views[name] = part.t() if tensor_map.transposed and part.dim() == 2 else part
+    return views
+
+
 class _Exporter:
     """Gives one tensor of the file by its name, cut out of ours."""
 
     def __init__(self, model: Transformer, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self.views: dict[str, Tensor] = {}
-        parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
-        for ours, (tensor_map, theirs) in tensor_sources(model.config, list(parameters)).items():
-            parts = _rows(parameters[ours], tensor_map, model.config)
-            for name, part in zip(theirs, parts, strict=True):
-                self.views[name] = part.t() if tensor_map.transposed and part.dim() == 2 else part
+        self.views = weights_by_hf_name(model)
 
     def __call__(self, name: str) -> Tensor:
         return self.views[name].to(device="cpu", dtype=self.dtype, copy=True).contiguous()

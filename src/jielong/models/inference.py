@@ -17,7 +17,6 @@ from jielong.models.quantized import (
     Int4Linear,
     Int8Embedding,
     Int8Linear,
-    round_int8,
 )
 from jielong.models.transformer import Transformer
 
@@ -50,12 +49,12 @@ def prepare_for_inference(model: Transformer, weights: str = "float32") -> Trans
 
     - float32: nothing is rounded. Large matrices are re-ordered for oneDNN.
     - bfloat16: matrices are re-ordered where the CPU multiplies bfloat16.
-    - int8: `round_int8`; a matrix of a width that the kernel does not take is bfloat16.
-    - int4: `round_int4` for the matrices of the blocks, with the same exception. Embedding and head, whose
+    - int8: `Int8Linear`; a matrix of a width that the kernel does not take is bfloat16.
+    - int4: `Int4Linear` for the matrices of the blocks, with the same exception. Embedding and head, whose
       rounding shows most in what the model says, are int8, as llama.cpp's 4-bit files keep them wider.
 
-    A tied head shares its 8-bit codes with the embedding; where it is re-ordered, that is a copy beside the
-    table that tokens are looked up in. Elsewhere than on a CPU the whole network becomes float32 or bfloat16.
+    A tied head is a copy, in the order of its kernel, beside the table that tokens are looked up in.
+    Elsewhere than on a CPU the whole network becomes float32 or bfloat16.
 
     Args:
         model: freshly loaded, on its device; its old matrices are freed one by one.
@@ -75,7 +74,7 @@ def prepare_for_inference(model: Transformer, weights: str = "float32") -> Trans
             raise JielongError(f"{kind} weights are for a CPU; on {device.type} use bfloat16")
         return model.to(_float_type(kind)).eval().requires_grad_(False)
     model.float().eval().requires_grad_(False)
-    table, tied = model.embed.weight, model.lm_head is None
+    table = model.embed.weight
     head = make_linear(_head_weight(model), None, _head_kind(kind))
     model.lm_head = None
     for parent in list(model.modules()):
@@ -84,7 +83,9 @@ def prepare_for_inference(model: Transformer, weights: str = "float32") -> Trans
                 setattr(parent, name, make_linear(child.weight, child.bias, kind))
     model.lm_head = head
     if kind != "float32":
-        model.embed = _embedding(table, head if tied else None, kind)  # type: ignore[assignment]
+        # Of the type of the head, which may be tied to it.
+        wide = isinstance(head, FloatLinear)
+        model.embed = BFloat16Embedding(table.bfloat16()) if wide else Int8Embedding(table)  # type: ignore[assignment]
     return model
 
 
@@ -97,13 +98,6 @@ def make_linear(weight: Tensor, bias: Tensor | None, weights: Weights) -> nn.Mod
     if weights == "int4" and inputs % INT4_GROUP == 0:
         return Int4Linear(weight, bias)
     return FloatLinear(weight.to(_float_type(weights)), bias)
-
-
-def _embedding(table: Tensor, head: nn.Module | None, weights: Weights) -> nn.Module:
-    """The table [V, I] in the type of the head that is tied to it, if there is one."""
-    if weights == "bfloat16" or isinstance(head, FloatLinear):
-        return BFloat16Embedding(table.bfloat16())
-    return Int8Embedding(*((head.codes, head.scales) if isinstance(head, Int8Linear) else round_int8(table)))
 
 
 def choose_weights(model: Transformer, rows: int = 1) -> Weights:

@@ -14,6 +14,7 @@ from rich.tree import Tree
 import jielong
 from jielong.core.errors import JielongError
 from jielong.core.files import hash_file, hash_json, read_json, to_json, write_atomically
+from jielong.core.model_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, base_of, model_file
 from jielong.models.hf_config import config_from_hf
 from jielong.models.sizes import count_parameters
 
@@ -22,13 +23,38 @@ _CONFIG = "config.json"
 
 
 def model_hash(folder: Path) -> str:
-    """SHA-256 over config.json and the weight files: the same network has the same hash wherever it lies."""
+    """SHA-256 over config.json and the weight files: the same network has the same hash wherever it lies.
+
+    An adapter's is over its base's hash, its weights, and its settings without the place of the base.
+    """
+    base = base_of(folder)
+    if base is not None:
+        return hash_json([model_hash(base), _adapter_settings(folder), hash_file(folder / ADAPTER_WEIGHTS)])
     if not (folder / _CONFIG).is_file():
         raise JielongError(f"{folder} is not a model folder: it has no {_CONFIG}")
     weights = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.safetensors.index.json"))
     if not weights:
         raise JielongError(f"{folder} holds no weights")
     return hash_json({path.name: hash_file(path) for path in [folder / _CONFIG, *weights]})
+
+
+def _adapter_settings(folder: Path) -> dict[str, Any]:
+    places = ("base_model_name_or_path", "revision")
+    return {key: value for key, value in read_json(folder / ADAPTER_CONFIG).items() if key not in places}
+
+
+def check_base(folder: Path, base: Path) -> None:
+    """Refuse a base whose weights are not those that an adapter folder was trained on, where that is known.
+
+    Raises:
+        JielongError: the lineage of the adapter names parents, and the base is none of them.
+    """
+    lineage = read_lineage(folder)
+    parents = [parent["hash"] for parent in lineage["parents"]] if lineage else []
+    if parents and model_hash(base) not in parents:
+        raise JielongError(
+            f"{folder} is an adapter of other weights than those that {base} holds now; put its base back"
+        )
 
 
 def write_lineage(
@@ -204,7 +230,8 @@ def _millions(count: int) -> str:
 
 def _parameters(folder: Path) -> int | None:
     try:
-        return count_parameters(config_from_hf(read_json(folder / _CONFIG), str(folder / _CONFIG)))
+        path = model_file(folder, _CONFIG)
+        return count_parameters(config_from_hf(read_json(path), str(path)))
     except JielongError:
         return None
 

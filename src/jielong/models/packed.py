@@ -34,11 +34,12 @@ class FloatLinear(nn.Module):
         super().__init__()
         weight = weight.detach()
         self.dtype = weight.dtype
-        self.packed: Tensor | None = None
+        self.packed: nn.Parameter | None = None
         self.weight: nn.Parameter | None = nn.Parameter(weight, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(self.dtype), requires_grad=False)
         if can_pack(weight):
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+            self.packed = nn.Parameter(packed, requires_grad=False)
             if weight.dtype != torch.float32 or weight.numel() >= _SINGLE_ROW:
                 self.weight = None
 

@@ -1,9 +1,9 @@
 """Matrices of 8 and 4 bits a weight, multiplied by torch's own CPU kernels.
 
-Only weights are rounded; a product reads its rows as bfloat16. A kernel reads the narrow weights and
-multiplies a few rows faster than a matrix product can read wide ones, but it is bound by arithmetic as the
-rows grow, so many rows are multiplied by weights that are widened on the way. Both compute with the same
-weights. No wide copy is kept: whoever decodes many rows at a time is better served by bfloat16 weights.
+8 bits: rows are rounded to 8 bits too, each by its own largest number, and the processor multiplies whole
+numbers: four times as many at once as float32, and exactly, so that a row's product does not depend on the
+rows beside it. 4 bits: only weights are rounded; rows are read as bfloat16. That kernel is bound by the
+arithmetic of widening, so many rows are multiplied by weights that are widened on the way.
 
 O outputs, I inputs, R rows (tokens), G inputs of a group that share a scale.
 """
@@ -12,15 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jielong.models.precision import has_fast_bfloat16
+from jielong.models.precision import has_fast_bfloat16, has_fast_int8
 
 INT8_INPUTS = 16
-"""The 8-bit kernel reads weights 16 at a time, from aligned addresses, and has no remainder."""
+"""Kernels read 8-bit weights 16 at a time, from aligned addresses, and have no remainder."""
 INT4_GROUP = 32
 """Inputs that share a 4-bit scale: the fewest that the kernel takes, because that rounds best."""
 _INT4_BLOCK = 64  # outputs that the 4-bit kernel of AVX-512 computes at a time; of AVX2, 32
-# Rows up to which a kernel is faster than widening (benchmarks/weights.py --kernels).
-_INT8_ROWS = 12
+# Rows up to which the 4-bit kernel is faster than widening (benchmarks/weights.py --kernels).
 _INT4_ROWS = 128
 _WIDENED = 1 << 22  # weights that are widened at a time, so that they stay in the cache
 
@@ -60,8 +59,24 @@ def round_int4(weight: Tensor, group: int) -> tuple[Tensor, Tensor]:
     return codes.flatten(1).to(torch.int32), torch.stack((scales.t(), zeros.t()), dim=2).contiguous()
 
 
+def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Round rows to 8 bits, symmetrically, each with a scale of its own (Yao et al., arXiv 2206.01861).
+
+    Args:
+        x: [R, I], float32.
+
+    Returns:
+        uint8 codes [R, I] in 1..255, where 128 is zero, and float32 scales [R, 1]; (codes - 128) * scales is
+        at most half a scale from x.
+    """
+    scales = x.abs().amax(1, keepdim=True).clamp_min(1e-30) / 127
+    return (x / scales).round_().add_(128).to(torch.uint8), scales
+
+
 class Int8Linear(nn.Module):
-    """A linear layer whose weights are 8-bit.
+    """A linear layer whose weights are 8-bit, and the rows that it reads too.
+
+    Where the processor has no products of whole numbers, only the weights are rounded.
 
     Args:
         weight: [O, I], I a multiple of `INT8_INPUTS`.
@@ -70,36 +85,42 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
-        # No buffers: torch looks for those in three dictionaries, at every product.
-        self.codes, self.scales = round_int8(weight.detach())
+        codes, scales = round_int8(weight.detach())
+        self.whole = has_fast_int8(weight.device)
+        """Whether whole numbers are multiplied."""
+        if self.whole:
+            codes, scales = torch.ops.onednn.qlinear_prepack(codes, None), scales.float()
+        # Parameters, because a compiled step freezes those, and does not look at values that it has frozen.
+        self.codes = nn.Parameter(codes, requires_grad=False)
+        self.scales = nn.Parameter(scales, requires_grad=False)
+        self.zeros = nn.Parameter(torch.zeros(len(scales), dtype=torch.int32), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
-        self.wide = _wide_type()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., I] to [..., O], of the type of x."""
-        rows = _rows(x)
-        out = self.by_kernel(rows) if len(rows) <= _INT8_ROWS else self.by_widening(rows)
-        return _finish(out, self.bias, x)
-
-    def by_kernel(self, rows: Tensor) -> Tensor:
-        """Multiply rows bfloat16 [R, I] by the narrow weights; [R, O]."""
-        out: Tensor = torch.ops.aten._weight_int8pack_mm(rows, self.codes, self.scales)
-        return out
-
-    def by_widening(self, rows: Tensor) -> Tensor:
-        """Multiply rows [R, I] by the codes, which bfloat16 holds exactly, and then by the scales; [R, O]."""
-        rows = rows.to(self.wide)
-        some = max(1, _WIDENED // rows.shape[1])
-        parts = [F.linear(rows, codes.to(self.wide)) for codes in torch.split(self.codes, some)]
-        return (torch.cat(parts, 1) if len(parts) > 1 else parts[0]) * self.scales
+        rows = x.reshape(-1, x.shape[-1])
+        if not self.whole:
+            rows = _bfloat16(rows)
+            return _finish(torch.ops.aten._weight_int8pack_mm(rows, self.codes, self.scales), self.bias, x)
+        codes, scales = round_rows(rows.float())
+        product = torch.ops.onednn.qlinear_pointwise(
+            codes, 1.0, 128, self.codes, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return _finish(product * scales, self.bias, x)
 
 
 class Int8Embedding(nn.Module):
-    """The rows of an 8-bit matrix by number; the codes of a tied head serve as the table."""
+    """The rows of an 8-bit matrix by number.
 
-    def __init__(self, codes: Tensor, scales: Tensor) -> None:
+    Args:
+        weight: [V, I].
+    """
+
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.codes, self.scales = codes, scales
+        codes, scales = round_int8(weight.detach())
+        self.codes = nn.Parameter(codes, requires_grad=False)
+        self.scales = nn.Parameter(scales, requires_grad=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Look up tokens [B, T]; float32 [B, T, I]."""
@@ -123,7 +144,8 @@ class Int4Linear(nn.Module):
         spare = -self.outputs % _INT4_BLOCK
         codes, scales = F.pad(codes, (0, 0, 0, spare)), F.pad(scales, (0, 0, 0, spare)).contiguous()
         packed: Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
-        self.packed, self.scales = packed, scales
+        self.packed = nn.Parameter(packed, requires_grad=False)
+        self.scales = nn.Parameter(scales, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         self.wide = _wide_type()
         self.block_half = next((half for half in (32, 16) if _packs_so(packed, codes, half)), None)
@@ -132,7 +154,7 @@ class Int4Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x [..., I] to [..., O], of the type of x."""
-        rows = _rows(x)
+        rows = _bfloat16(x.reshape(-1, x.shape[-1]))
         few = len(rows) <= _INT4_ROWS or self.block_half is None
         out = self.by_kernel(rows) if few else self.by_widening(rows)
         return _finish(out[:, : self.outputs], self.bias, x)
@@ -179,10 +201,10 @@ def _packs_so(packed: Tensor, codes: Tensor, half: int) -> bool:
     return torch.equal(_unpack(packed, half).transpose(1, 2).flatten(0, 1), codes)
 
 
-def _rows(x: Tensor) -> Tensor:
-    """Give x [..., I] as rows that a kernel can read: bfloat16 [R, I], contiguous, 32-byte aligned."""
-    rows = x.reshape(-1, x.shape[-1]).to(torch.bfloat16).contiguous()
-    return rows.clone() if rows.storage_offset() % 16 else rows
+def _bfloat16(rows: Tensor) -> Tensor:
+    """Give rows [R, I] as a kernel can read them: bfloat16, contiguous, 32-byte aligned."""
+    # Always a copy: a view could begin at an address that the kernels' loads do not allow.
+    return rows.to(torch.bfloat16, copy=True, memory_format=torch.contiguous_format)
 
 
 def _finish(out: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from jielong.core.errors import JielongError
+from jielong.core.recipe import Settings
 from jielong.models.attention import attend
 from jielong.models.cache import CachePass, CacheRows, cache_passes, causal_cache_mask, window_mask
 from jielong.models.config import ModelConfig
 from jielong.models.embedding import Embedding
+from jielong.models.linear import Linear
 from jielong.models.rotary import RotaryTable, rotate
 
 
@@ -29,13 +31,6 @@ class Context(NamedTuple):
     mask: Tensor | None  # bool [B, 1, T, keys]; None is plain causal attention over the T tokens
     window_mask: Tensor | None  # the same within the sliding window
     cache: list[tuple[slice, CachePass]] | None  # rows of the batch, and their cache
-
-
-class Linear(nn.Linear):
-    """A matrix that `Transformer.init_weights` fills, so that building draws no global random numbers."""
-
-    def reset_parameters(self) -> None:
-        """Leave the weights as allocated."""
 
 
 class RMSNorm(nn.Module):
@@ -190,6 +185,8 @@ class Transformer(nn.Module):
         self.config = config
         self.recompute = False
         """Keep only what goes from block to block; the backward pass computes the rest again."""
+        self.adapter: Settings | None = None
+        """Settings of the adapter that changes some of the layers (`models.adapters`), if there is one."""
         width = config.hidden_size
         inner = config.embedding_size or width
         self.embed = Embedding(config.vocab_size, inner)

@@ -8,13 +8,13 @@ from typing import Any
 from fastapi import Response
 
 from jielong.generation import Request
+from jielong.lm.tool_calls import ToolCall
 from jielong.server.chat_task import AnswerReader, ChatTask, Part, requests_of
 from jielong.server.chat_types import ChatRequest, NamedTool
 from jielong.server.errors import JsonResponse
 from jielong.server.generations import Desk, Generations, unix_time
 from jielong.server.served_model import ServedModel
 from jielong.server.sse import DONE, Events, EventStream, event
-from jielong.server.tool_calls import ToolCall
 
 
 async def answer_chat(body: ChatRequest, model: ServedModel, desk: Desk) -> Response:
@@ -103,13 +103,19 @@ class _Chat:
     def _logprobs(self, entries: list[dict[str, Any]]) -> dict[str, Any] | None:
         return {"content": entries, "refusal": None} if self._with_logprobs else None
 
-    def _usage(self) -> dict[str, int]:
-        return usage_of(len(self._requests[0].prompt), sum(reader.tokens for reader in self._readers))
+    def _usage(self) -> dict[str, Any]:
+        completion = sum(reader.tokens for reader in self._readers)
+        return usage_of(len(self._requests[0].prompt), self._generations.cached_tokens(0), completion)
 
 
-def usage_of(prompt: int, completion: int) -> dict[str, int]:
-    """Tokens read and written, with OpenAI's names."""
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+def usage_of(prompt: int, cached: int, completion: int) -> dict[str, Any]:
+    """Tokens read, those of them that were known already, and tokens written, with OpenAI's names."""
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
 
 
 def _message(reader: AnswerReader) -> dict[str, Any]:

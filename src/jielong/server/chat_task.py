@@ -6,11 +6,11 @@ from typing import Any
 
 from jielong.generation import Grammar, Request, SamplingSettings, Step
 from jielong.generation.grammar import json_object_grammar, json_schema_grammar, tool_call_grammar
+from jielong.lm.tool_calls import ToolCall, ToolCallParser
 from jielong.server.errors import ApiError
 from jielong.server.logprobs import chat_entry
 from jielong.server.request_types import JsonObjectForm, JsonSchemaForm, TextForm
 from jielong.server.served_model import ServedModel
-from jielong.server.tool_calls import ToolCall, ToolCallParser
 from jielong.tokenizer import Tokenizer
 
 Part = str | ToolCall

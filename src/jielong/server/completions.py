@@ -74,7 +74,8 @@ class _Completion:
             for prompt in prompts
             for number in range(self._n)
         ]
-        self._generations = Generations(model, requests if longest else [], desk)
+        self._requests = requests if longest else []
+        self._generations = Generations(model, self._requests, desk)
         self._logprobs = [CompletionLogprobs(model.engine.tokenizer) for _ in requests]
         self._finish: list[str | None] = [None if longest else "length"] * len(requests)
         self._tokens = 0
@@ -151,8 +152,10 @@ class _Completion:
         logprobs = None if self._body.logprobs is None else self._logprobs[index].take()
         return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": self._finish[index]}
 
-    def _usage(self) -> dict[str, int]:
-        return usage_of(sum(len(prompt.tokens) for prompt in self._prompts), self._tokens)
+    def _usage(self) -> dict[str, Any]:
+        firsts = range(0, len(self._requests), self._n)  # of each prompt's answers
+        cached = sum(map(self._generations.cached_tokens, firsts))
+        return usage_of(sum(len(prompt.tokens) for prompt in self._prompts), cached, self._tokens)
 
 
 def _score(tokens: list[list[int]], candidates: int, engine: Engine) -> list[list[TokenScore | None]]:

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from jielong.generation import EngineThread, Request, Step
+from jielong.core.errors import JielongError
+from jielong.generation import EngineThread, Request, Step, Ticket
 from jielong.server.errors import ApiError
 from jielong.server.limits import Limits
 from jielong.server.metrics import Metrics
@@ -78,7 +79,7 @@ class Generations:
 
     Raises:
         ApiError: at entry, if they are too many or too long for the server's limits or its queue is full;
-            during iteration, if their time is over or the server shuts down.
+            during iteration, if their time is over, one of them fails on the way or the server shuts down.
         JielongError: at entry, if the engine cannot serve one of them.
     """
 
@@ -90,21 +91,21 @@ class Generations:
         self._arrived: deque[tuple[int, Step | Exception]] = deque()
         self._bell = asyncio.Event()
         self._rung = False
-        self._cancels: list[Callable[[], None]] = []
+        self._tickets: list[Ticket] = []
         self._open = set(range(len(requests)))
 
     async def __aenter__(self) -> Self:
         self._check()
         thread: EngineThread = self._model.thread
         for index, request in enumerate(self._requests):
-            self._cancels.append(thread.submit(request, partial(self._deliver, index)).cancel)
+            self._tickets.append(thread.submit(request, partial(self._deliver, index)))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for index in self._open:
-            self._cancels[index]()
+            self._tickets[index].cancel()
             self._desk.metrics.cancelled.add(model=self._model.name)
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, list[Step]]]:
@@ -122,6 +123,16 @@ class Generations:
                     raise self._desk.too_late()
         finally:
             alarm.cancel()
+
+    def cached_tokens(self, index: int) -> int:
+        """How many tokens of a prompt were not computed, since they were known; 0 before its first step."""
+        generation = self._tickets[index].generation
+        return 0 if generation is None else generation.cached_tokens
+
+    def stopped_by(self, index: int) -> str | None:
+        """The stop string that ended an answer, if one did."""
+        generation = self._tickets[index].generation
+        return None if generation is None else generation.stopped_by
 
     def _check(self) -> None:
         settings, waiting = self._desk.settings, self._model.thread.waiting
@@ -163,6 +174,8 @@ class Generations:
         taken: dict[int, list[Step]] = {}
         while self._arrived:
             index, step = self._arrived.popleft()
+            if isinstance(step, JielongError):  # the request was let in: it is not what is wrong
+                raise ApiError(500, f"the answer could not be gone on with: {step}") from step
             if isinstance(step, Exception):
                 raise step
             taken.setdefault(index, []).append(step)

@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jielong.lm.tool_calls import ToolCall
 from jielong.server.chat_task import Part
-from jielong.server.tool_calls import ToolCall
 
 Event = dict[str, Any]
 

@@ -56,7 +56,8 @@ async def _events(
         async for _, steps in generations:
             for told in writer.write(*reader.read(steps)):
                 yield told
-    for told in writer.end(reader.finish_reason, _usage(request, reader), unix_time()):
+    usage = _usage(len(request.prompt), generations.cached_tokens(0), reader.tokens)
+    for told in writer.end(reader.finish_reason, usage, unix_time()):
         yield told
 
 
@@ -68,14 +69,13 @@ async def _stream(events: AsyncGenerator[dict[str, Any], None]) -> Events:
         await events.aclose()
 
 
-def _usage(request: Request, reader: AnswerReader) -> dict[str, Any]:
-    prompt = len(request.prompt)
+def _usage(prompt: int, cached: int, answer: int) -> dict[str, Any]:
     return {
         "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-        "output_tokens": reader.tokens,
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
+        "output_tokens": answer,
         "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": prompt + reader.tokens,
+        "total_tokens": prompt + answer,
     }
 
 

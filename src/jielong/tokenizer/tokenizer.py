@@ -12,6 +12,7 @@ from tokenizers import Tokenizer as Backend
 
 from jielong.core.errors import JielongError
 from jielong.core.files import hash_json, to_json, write_atomically
+from jielong.core.model_folder import base_of
 from jielong.tokenizer import folder as folders
 from jielong.tokenizer.byte_level import bytes_of_token
 from jielong.tokenizer.chat_template import ChatTemplate, Message, Rendered
@@ -60,13 +61,16 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Open the tokenizer of a model folder, ours or any other's.
+        """Open the tokenizer of a model folder, ours or any other's; an adapter's may be its base's.
 
         Raises:
             JielongError: a file is missing or broken, or no end-of-sequence token is named.
         """
-        files = folders.read_tokenizer_files(Path(folder))
-        return cls(files.backend_json, files.config, files.template, str(Path(folder) / folders.TOKENIZER))
+        folder = Path(folder)
+        if not any((folder / name).exists() for name in (folders.TOKENIZER, "vocab.json")):
+            folder = base_of(folder) or folder
+        files = folders.read_tokenizer_files(folder)
+        return cls(files.backend_json, files.config, files.template, str(folder / folders.TOKENIZER))
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json (as loaded), tokenizer_config.json and chat_template.jinja into a folder."""

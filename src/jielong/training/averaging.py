@@ -25,7 +25,7 @@ class TailAverage:
                 f"when the learning rate falls, the last {falling:g} of it; give steps, or a shorter tail"
             )
         self._settings = average
-        self._weights = dict(model.named_parameters())
+        self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._move = get_ema_multi_avg_fn(average.decay)  # type: ignore[no-untyped-call]
         self.tensors: dict[str, Tensor] = {}
         """The average by name of the weight; empty before the tail."""

@@ -348,8 +348,9 @@ class Trainer:
         (limit,) = sum_of_all(peak.flops)
         speed = progress.tokens / progress.step / self.pace.seconds_per_step
         mfu = model_flops_utilisation(
-            self.model.config, self.settings.context, speed, replace(peak, flops=limit)
-        )
+            self.model.config, self.settings.context, speed, replace(peak, flops=limit),
+            frozen=self.model.adapter is not None,
+        )  # fmt: skip
         self.metrics.write(step=progress.step, mfu=round(mfu, 4), peak_flops=round(limit))
         return mfu
 

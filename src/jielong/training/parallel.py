@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from jielong.models import Transformer
+from jielong.models.adapters import attach_like
 from jielong.training.distributed import is_main, world_size
 
 
@@ -123,6 +124,7 @@ def whole_model(model: Transformer) -> Transformer | None:
         return None
     with torch.device("meta"):
         copy = Transformer(model.config)
+        attach_like(model, copy)
     copy.to_empty(device=next(iter(weights.values())).device)
     copy.load_state_dict(weights)
     return copy.train(model.training)

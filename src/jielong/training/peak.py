@@ -114,7 +114,9 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def model_flops_utilisation(config: ModelConfig, context: int, tokens_per_second: float, peak: Peak) -> float:
+def model_flops_utilisation(
+    config: ModelConfig, context: int, tokens_per_second: float, peak: Peak, frozen: bool = False
+) -> float:
     """Share of the peak that useful operations take: MFU (PaLM, arXiv 2204.02311, appendix B).
 
     Operations that a step repeats (recomputed activations), spends on padding, or leaves out (the half of
@@ -125,5 +127,6 @@ def model_flops_utilisation(config: ModelConfig, context: int, tokens_per_second
         context: tokens in a row.
         tokens_per_second: training speed, padding not counted.
         peak: the limit.
+        frozen: an adapter is trained, and the weights get no gradients.
     """
-    return flops_per_token(config, context) * tokens_per_second / peak.flops
+    return flops_per_token(config, context, frozen) * tokens_per_second / peak.flops

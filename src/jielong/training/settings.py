@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from jielong.core.recipe import Settings
+from jielong.models.adapters.settings import LoraSettings
 
 
 class OptimizerSettings(Settings):
@@ -18,7 +19,7 @@ class OptimizerSettings(Settings):
     muon_lr: float = Field(2e-2, gt=0)
     """Peak learning rate of Muon, for matrices only."""
     head_factor: float = Field(5.0, gt=0)
-    """Learning rate of a critic and of heads that score, which begin with nothing, as a multiple of the rest."""
+    """Learning rate of a critic and of heads that score, which begin with nothing: a multiple of the rest."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay of AdamW's first and second moment."""
     weight_decay: float = Field(0.1, ge=0)
@@ -173,6 +174,8 @@ class SftSettings(Settings):
     (what it held out stays unread), or documents."""
     replay_share: float = Field(0.4, gt=0, lt=1)
     """Share of the rows that are replayed documents, when `replay` is given."""
+    lora: LoraSettings | None = None
+    """Train an adapter and leave the parent's weights as they are; the result is an adapter folder."""
     training: TrainingSettings = TrainingSettings(epochs=2, optimizer=OptimizerSettings(lr=1e-3))
     sample_prompts: tuple[str, ...] = ()
     """Questions that the model answers now and then; by default, of held-out conversations."""

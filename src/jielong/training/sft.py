@@ -42,7 +42,7 @@ def run_sft(
 
 def _stage(settings: SftSettings, quiet: bool) -> Stage:
     parent = find_model(settings.parent)
-    model, tokenizer = load_parent(parent)
+    model, tokenizer = load_parent(parent, settings.lora, settings.seed)
     if tokenizer.chat_template is None:
         tokenizer = tokenizer.with_chat_template(read_chat_template("plain_chat"))
     corpus = encode_conversations(

@@ -6,13 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import torch
+
 from jielong.core.errors import UsageError
 from jielong.core.files import folder_written_atomically, remove_leftovers, write_atomically
 from jielong.core.lock import folder_of_one_process
+from jielong.core.model_folder import is_adapter
 from jielong.core.progress import console
 from jielong.core.recipe import Settings
 from jielong.data import Mixture, PackedRows, Problems, TokenStore, find_sources
-from jielong.models import Transformer, load_model, save_model, write_lineage
+from jielong.models import Transformer, load_model, model_hash, save_model, write_lineage
+from jielong.models.adapters import LoraSettings, add_adapter, save_adapter
+from jielong.models.folder import write_generation_config
 from jielong.tokenizer import Tokenizer
 from jielong.training.batches import Batches, PackedBatches
 from jielong.training.checkpoint import newest_checkpoint, read_progress
@@ -51,6 +56,8 @@ class StageResult:
     run: Path
     model: Path
     parameters: int
+    trained: int
+    """Parameters that are not frozen."""
     training: TrainingResult
     problems: Problems
     extra: dict[str, Any] = field(default_factory=dict)
@@ -73,6 +80,7 @@ class StageResult:
         training = self.training
         return {
             "parameters": self.parameters,
+            **({"trained_parameters": self.trained} if self.trained < self.parameters else {}),
             "steps": training.steps,
             "tokens": training.tokens,
             "loss": round(training.final_loss, 4),
@@ -145,15 +153,18 @@ class Stage:
     parent: Path | None = None
     validation: BitsPerByte | None = None
     sampler: Sampler | None = None
-    save: Callable[..., None] = save_model
-    """Writes the network into a folder; takes what `save_model` takes."""
+    result: Callable[[Any], Transformer] = lambda network: network
+    """What of the trained network the model folder holds."""
     temperature: float = 0.7
     """Of the die, when somebody chats with the model."""
 
     def identity(self) -> list[dict[str, Any]]:
         """What a resumed run must have read too; with the files, to say which one changed."""
         first, *others = self.data
+        # A checkpoint holds what is trained; what is not comes from here.
+        frozen = self.parent if self.model.adapter is not None else None
         return [
+            *([{"name": "parent", "sha256": model_hash(frozen)}] if frozen else []),
             {**first, "files": _listed_files(self.paths)},
             *others,
             {"name": "tokenizer", "tokens": self.tokenizer.vocab_size, "sha256": self.tokenizer.fingerprint},
@@ -208,6 +219,7 @@ def run_stage(
     Raises:
         JielongError: training failed.
     """
+    torch.manual_seed(settings.seed)  # of dropout
     if not quiet:
         for line in stage.problems.lines():
             console().print(line)
@@ -231,8 +243,10 @@ def _finish(
 ) -> StageResult:
     """Write the model folder (network, tokenizer, lineage) and the recipe as it was really run."""
     tokenizer, out = stage.tokenizer, trainer.folder
-    parameters = sum(weight.numel() for weight in trainer.model.parameters())
-    done = StageResult(out, out / "model", parameters, result, stage.problems)
+    weights = list(trainer.model.parameters())
+    parameters = sum(weight.numel() for weight in weights)
+    trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+    done = StageResult(out, out / "model", parameters, trained, result, stage.problems)
     model = whole_model(trainer.model)
     if model is None or not is_main():
         return done
@@ -245,16 +259,9 @@ def _finish(
     data = [*passed, *stage.data[len(passed) :]]
     used = cast(Settings, settings).model_copy(update={"training": result.settings})
     write_atomically(out / "recipe.yaml", used.to_yaml())
-    model = model.to("cpu").eval()
+    model = stage.result(model).to("cpu").eval()
     with folder_written_atomically(out / "model") as folder:
-        stage.save(
-            model,
-            folder,
-            bos_id=tokenizer.bos_id,
-            eos_id=tokenizer.eos_id,
-            pad_id=tokenizer.pad_id,
-            generation={"do_sample": True, "temperature": stage.temperature, "top_p": 0.95},
-        )
+        _save_network(stage, model, folder)
         tokenizer.with_max_length(model.config.max_position_embeddings).save(folder)
         write_lineage(
             folder,
@@ -268,6 +275,18 @@ def _finish(
     return done
 
 
+def _save_network(stage: Stage, model: Transformer, folder: Path) -> None:
+    """Write the network, or the adapter on it where its base stayed as it was."""
+    tokenizer = stage.tokenizer
+    bos, eos, pad = tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id
+    generation = {"do_sample": True, "temperature": stage.temperature, "top_p": 0.95}
+    if model.adapter is None:
+        save_model(model, folder, bos_id=bos, eos_id=eos, pad_id=pad, generation=generation)
+    elif stage.parent is not None:
+        save_adapter(model, folder, stage.parent.resolve())
+        write_generation_config(folder, bos_id=bos, eos_id=eos, pad_id=pad, generation=generation)
+
+
 def _listed_files(paths: Sequence[Path | WeightedPath]) -> dict[str, int] | None:
     """Names and bytes of the files that paths stand for; None for very many."""
     plain = [entry.path if isinstance(entry, WeightedPath) else entry for entry in paths]
@@ -275,10 +294,23 @@ def _listed_files(paths: Sequence[Path | WeightedPath]) -> dict[str, int] | None
     return {source.name: source.path.stat().st_size for source in sources} if len(sources) <= 1000 else None
 
 
-def load_parent(folder: Path) -> tuple[Transformer, Tokenizer]:
-    """The network and the tokenizer of a model folder."""
+def load_parent(
+    folder: Path, lora: LoraSettings | None = None, seed: int = 0
+) -> tuple[Transformer, Tokenizer]:
+    """The network and the tokenizer of a model folder; with settings of an adapter, a fresh one is put on.
+
+    Raises:
+        UsageError: the parent of an adapter is an adapter itself.
+    """
     tokenizer = Tokenizer.load(folder)
-    return load_model(folder), tokenizer
+    if lora is None:
+        return load_model(folder), tokenizer
+    if is_adapter(folder):
+        raise UsageError(
+            f"the parent {folder} is an adapter, and an adapter of an adapter is no folder that PEFT opens; "
+            f"merge it first: jielong export hf {folder} -o NEW"
+        )
+    return add_adapter(load_model(folder), lora, seed), tokenizer
 
 
 def _rounded(value: float | None) -> float | None:

@@ -12,8 +12,9 @@ State = dict[str, dict[str, Tensor]]
 
 
 def state_of(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> State:
-    """The tensors of a model and of its optimizers."""
-    weights = dict(model.state_dict())
+    """The tensors of a model and of its optimizers; of the model, only what is trained."""
+    frozen = _frozen(model)
+    weights = {name: weight for name, weight in model.state_dict().items() if name not in frozen}
     moments = {
         f"{number}.{index}.{key}": torch.as_tensor(value)
         for number, optimizer in enumerate(optimizers)
@@ -28,11 +29,18 @@ def restore_state(
 ) -> None:
     """Put tensors back into a model and its optimizers, which were built with the same settings."""
     try:
-        model.load_state_dict(state["model"])
+        missing, unexpected = model.load_state_dict(state["model"], strict=False)
+        if unexpected or set(missing) != _frozen(model):
+            raise ValueError("it does not hold the weights that are trained")
         _restore_optimizers(optimizers, state["optimizer"])
     except (RuntimeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise JielongError(f"checkpoint {path} does not fit this run: {reason}") from error
+
+
+def _frozen(model: nn.Module) -> set[str]:
+    """Weights that stay what they were: an adapter's base, which is loaded from its own folder."""
+    return {name for name, weight in model.named_parameters() if not weight.requires_grad}
 
 
 def _restore_optimizers(optimizers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:

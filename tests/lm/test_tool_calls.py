@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jielong.server.tool_calls import ToolCall, ToolCallParser
+from jielong.lm.tool_calls import ToolCall, ToolCallParser
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),

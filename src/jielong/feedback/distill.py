@@ -1,0 +1,207 @@
+"""On-policy distillation: the student answers, and learns a teacher's distribution at each of its tokens."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from jielong.core.errors import JielongError, UsageError
+from jielong.core.files import find_model
+from jielong.data import Problems
+from jielong.feedback.answers import AnswerInputs, hidden_before, pack_answers
+from jielong.feedback.objectives.distillation import Head, distillation_loss
+from jielong.feedback.objectives.masked import Statistics, tally
+from jielong.feedback.prompts import Prompt, drawn, fingerprint, read_prompts
+from jielong.feedback.rewards import Answer
+from jielong.feedback.rollouts import EngineRollouts
+from jielong.feedback.settings import DistillSettings
+from jielong.generation import SamplingSettings
+from jielong.models import Transformer
+from jielong.training.batches import Batch
+from jielong.training.distributed import main_first, rank, world_size
+from jielong.training.precision import choose_device, choose_precision
+from jielong.training.sft import answer_prompts
+from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
+
+_FIELDS = len(AnswerInputs._fields)
+_SHOWN_PROMPTS = 4
+
+
+class AnswerBatches:
+    """Draws micro-batches of answers, given with the weights of that moment, and what a teacher sees in them.
+
+    As in reinforcement learning a rollout belongs to `period` steps, between which the run stops and resumes.
+
+    Args:
+        settings: the recipe.
+        answerer: the network that answers: the student as it is trained, or the teacher.
+        teacher: whose distributions are learned.
+        prompts: to draw from.
+        backend: how answers are made.
+        pad: the token that fills rows up.
+        dtype: of the computation.
+    """
+
+    on_policy = True
+    exhausted = False
+
+    def __init__(
+        self,
+        settings: DistillSettings,
+        answerer: Transformer,
+        teacher: Transformer,
+        prompts: Sequence[Prompt],
+        backend: EngineRollouts,
+        pad: int,
+        dtype: torch.dtype,
+    ) -> None:
+        self.settings = settings
+        self.answerer = answerer
+        self.teacher = teacher
+        self.prompts = prompts
+        self.backend = backend
+        self.pad = pad
+        self.dtype = dtype
+        self.period = settings.steps_per_rollout
+        self._number = -1
+        self._answers: list[Answer] = []
+
+    @property
+    def per_epoch(self) -> int:
+        """Micro-batches until all prompts were drawn once."""
+        return -(-len(self.prompts) // self.settings.prompts_per_rollout) * self._micro_batches
+
+    @property
+    def _micro_batches(self) -> int:
+        return self.period * self.settings.training.accumulate
+
+    def passes(self, micro_batches: int) -> list[float]:
+        """How often the prompts were gone through."""
+        rollouts = -(-micro_batches // self._micro_batches)
+        return [rollouts * self.settings.prompts_per_rollout / len(self.prompts)]
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing: a rollout follows from the weights and its number."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Nothing to do."""
+
+    def draw(
+        self, number: int, device: torch.device, share: slice = slice(None)
+    ) -> Batch[tuple[Tensor, ...]]:
+        """This process's answers of a micro-batch, and the teacher's hidden states [B, A, D'] before them."""
+        rollout, place = divmod(number, self._micro_batches)
+        if rollout != self._number:
+            self._answers = self._roll_out(rollout)
+            self._number = rollout
+        count = len(range(*share.indices(self.settings.training.batch_rows)))
+        answers = self._answers[place * count : (place + 1) * count]
+        inputs = pack_answers([answer.token_row for answer in answers], self.pad, device)
+        autocast = torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
+        with torch.no_grad(), autocast:
+            seen = hidden_before(self.teacher, inputs)
+        return Batch((*inputs, seen), float(inputs.mask.sum()), int((inputs.segments > 0).sum()))
+
+    def _roll_out(self, number: int) -> list[Answer]:
+        settings = self.settings
+        prompts = drawn(self.prompts, settings.prompts_per_rollout, number, settings.seed)
+        asked = [prompt for prompt in prompts for _ in range(settings.samples)]
+        own = range(rank(), len(asked), world_size())
+        sampling = SamplingSettings(
+            max_tokens=settings.max_tokens, temperature=settings.temperature, seed=settings.seed
+        )
+        first = number * len(asked)
+        training = self.answerer.training
+        answers = self.backend.answer(
+            self.answerer, [asked[place] for place in own], sampling, [first + place for place in own]
+        )
+        self.answerer.train(training)
+        return answers
+
+
+def distill_objective(
+    settings: DistillSettings, teacher_head: Head, tokens: int, student: Transformer, *inputs: Tensor
+) -> tuple[Tensor, Statistics]:
+    """Sum of the divergences from the teacher at the tokens of a micro-batch, with their statistics.
+
+    Args:
+        settings: the recipe.
+        teacher_head: makes logits of the teacher's hidden states.
+        tokens: of the tokenizer; embeddings may have more rows, which mean nothing.
+        student: the network that learns.
+        inputs: what `AnswerBatches` draws.
+    """
+    answers, seen = AnswerInputs(*inputs[:_FIELDS]), inputs[_FIELDS]
+    hidden = hidden_before(student, answers)
+    loss, statistics = distillation_loss(
+        hidden,
+        lambda part: student.head(part)[..., :tokens],
+        seen,
+        lambda part: teacher_head(part)[..., :tokens],
+        answers.mask,
+        beta=settings.beta,
+        temperature=settings.temperature,
+        normalizer=1.0,
+    )
+    rows = torch.ones(len(answers.mask), dtype=torch.bool, device=hidden.device)
+    return loss, statistics | {"length": tally(answers.mask.sum(1), rows)}
+
+
+def run_distillation(
+    settings: DistillSettings, resume: bool = False, quiet: bool = False, force: bool = False
+) -> StageResult:
+    """Let the parent answer prompts and learn what the teacher would have said, and write `out/model`.
+
+    Args:
+        settings: the recipe.
+        resume: go on from the newest checkpoint of `out`.
+        quiet: no progress on standard error.
+        force: resume though recipe or data changed, or begin anew over an unfinished run.
+
+    Raises:
+        JielongError: no usable prompt, student and teacher have different tokens, or training failed.
+    """
+    if settings.training.parallel == "fsdp":
+        raise UsageError("distillation needs training.parallel = ddp: who answers needs whole weights")
+    with run_folder(settings, settings.out, resume, force):
+        with main_first():
+            stage = _stage(settings)
+        return run_stage(stage, settings, resume, quiet, force)
+
+
+def _stage(settings: DistillSettings) -> Stage:
+    parent, teacher_folder = find_model(settings.parent), find_model(settings.teacher)
+    model, tokenizer = load_parent(parent, settings.lora, settings.seed)
+    teacher, teacher_tokenizer = load_parent(teacher_folder)
+    if teacher_tokenizer.fingerprint != tokenizer.fingerprint:
+        raise JielongError(
+            f"{settings.teacher} has another tokenizer than {settings.parent}: a distribution over other "
+            "tokens cannot be learned; let the teacher answer (`jielong rollouts`) and fine-tune on that instead"
+        )
+    device = choose_device(settings.training.device)
+    model, teacher = model.to(device), teacher.to(device).eval().requires_grad_(False)
+    problems = Problems()
+    context = min(model.config.max_position_embeddings, teacher.config.max_position_embeddings)
+    prompts = read_prompts(settings.prompts, tokenizer, context - settings.max_tokens, problems)
+    batches = AnswerBatches(
+        settings, model if settings.answers_by == "student" else teacher, teacher, prompts,
+        EngineRollouts(tokenizer), tokenizer.pad_id,
+        choose_precision(settings.training.precision, device),
+    )  # fmt: skip
+    shown = settings.sample_prompts or [prompt.text for prompt in prompts[:_SHOWN_PROMPTS]]
+    return Stage(
+        name="distill",
+        title="distillation",
+        model=model,
+        tokenizer=tokenizer,
+        batches=batches,
+        objective=partial(distill_objective, settings, teacher.head, tokenizer.vocab_size),
+        data=[{"name": "prompts", "documents": len(prompts), "sha256": fingerprint(prompts)}],
+        problems=problems,
+        paths=settings.prompts,
+        parent=parent,
+        sampler=answer_prompts(tokenizer, shown),
+        temperature=0.3,
+    )
