@@ -63,11 +63,11 @@ def run_preference_learning(
     """
     with run_folder(settings, settings.out, resume, force):
         with main_first():
-            stage = _stage(settings)
+            stage = preference_stage(settings)
         return run_stage(stage, settings, resume, quiet, force)
 
 
-def _stage(settings: PreferenceSettings) -> Stage:
+def preference_stage(settings: PreferenceSettings) -> Stage:
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent, settings.lora, settings.seed)
     problems = Problems()

@@ -14,7 +14,12 @@ from jielong.feedback.answers import AnswerInputs, hidden_before
 from jielong.feedback.objectives.distillation import token_logprobs
 from jielong.feedback.objectives.kl import kl_loss
 from jielong.feedback.objectives.masked import Statistics, tally
-from jielong.feedback.objectives.policy import clipped_policy_loss, entropy_bonus, value_loss
+from jielong.feedback.objectives.policy import (
+    clipped_policy_loss,
+    entropy_bonus,
+    importance_weights,
+    value_loss,
+)
 from jielong.feedback.settings import RlSettings
 from jielong.models import ModelConfig, Transformer
 from jielong.models.adapters import disable_adapter, merge_and_unload
@@ -105,7 +110,7 @@ def policy_objective(
     """
     fields = len(AnswerInputs._fields)
     inputs = AnswerInputs(*given[:fields])
-    old, reference, advantages, old_values, returns, weights, told, coefficient = given[fields:]
+    old, reference, advantages, old_values, returns, rolled, told, coefficient = given[fields:]
     hidden = hidden_before(actor.policy, inputs)
     mask, how = inputs.mask, settings.aggregation
     logprobs, entropies = token_logprobs(
@@ -113,13 +118,16 @@ def policy_objective(
     )
     # With one step a rollout the policy is the one that answered, and its probabilities are known here.
     old = old if settings.steps_per_rollout > 1 else logprobs.detach()
+    weights, corrections = None, {}
+    if settings.rolls_with_other_weights:
+        weights, corrections = importance_weights(old, rolled, mask)
+        corrections["rollout_weight"] = tally(weights, mask)
     loss, statistics = clipped_policy_loss(
         logprobs, old, advantages, mask, clip_low=settings.clip_low, clip_high=settings.clip_high,
         dual_clip=settings.dual_clip, level=settings.ratio, how=how, normalizer=1.0,
-        weights=weights if settings.rolls_with_other_weights else None,
+        weights=weights,
     )  # fmt: skip
-    if settings.rolls_with_other_weights:
-        statistics["rollout_weight"] = tally(weights, mask)
+    statistics |= corrections
     if settings.kl.place == "loss" and settings.kl.coefficient:
         penalty, found = kl_loss(
             logprobs,

@@ -98,7 +98,7 @@ def run_reward_modelling(
     """
     with run_folder(settings, settings.out, resume, force):
         with main_first():
-            stage, measure = _stage(settings)
+            stage, measure = reward_stage(settings)
         result = run_stage(stage, settings, resume, quiet, force)
         if is_main():
             report = measure(RewardModel.load(result.model))
@@ -113,7 +113,7 @@ Learned = tuple[PairBatches | StepBatches, Objective, Callable[[RewardModel], Re
 """What is learned from, how, and how the result is measured."""
 
 
-def _stage(settings: RewardSettings) -> tuple[Stage, Callable[[RewardModel], Report]]:
+def reward_stage(settings: RewardSettings) -> tuple[Stage, Callable[[RewardModel], Report]]:
     """The stage, and how its result is measured on what was held out."""
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent)

@@ -20,7 +20,6 @@ from jielong.feedback.objectives.advantages import (
 )
 from jielong.feedback.objectives.kl import KlController, kl_rewards
 from jielong.feedback.objectives.masked import count_units
-from jielong.feedback.objectives.policy import importance_weights
 from jielong.feedback.policy import Actor, Reference, critic_values
 from jielong.feedback.prompts import Prompt, drawn
 from jielong.feedback.rewards import Answer, Rewards
@@ -54,8 +53,8 @@ class Rollout:
     """[L, A] of the critic; zeros without one."""
     returns: Tensor
     """[L, A] the critic's targets."""
-    weights: Tensor
-    """[L, A] importance weights of what was rolled with narrower weights; ones else."""
+    rolled: Tensor
+    """[L, A] log-probabilities that others than the trained weights rolled with; zeros without such."""
 
 
 class RolloutBatches:
@@ -170,7 +169,7 @@ class RolloutBatches:
             part[at, :width]
             for part in (
                 rollout.old, rollout.reference, rollout.advantages, rollout.values, rollout.returns,
-                rollout.weights,
+                rollout.rolled,
             )
         ]  # fmt: skip
         units = count_units(inputs.mask, self.settings.aggregation, self.settings.max_tokens)
@@ -191,14 +190,11 @@ class RolloutBatches:
         kept = torch.from_numpy(scores).to(device, torch.float32)
         earned = kept[own]
         advantages, returns = self._advantages(earned, kept, groups, own, old, reference, values, mask)
-        weights = torch.ones_like(old)
-        if answers[0].rolled is not None:
-            rolled = _padded([answer.rolled or [] for answer in answers], mask)
-            weights, _ = importance_weights(old, rolled, mask)
+        rolled = _padded([answer.rolled or [] for answer in answers], mask)
         self._control(old, reference, mask, parts)
         return Rollout(
             answers, earned, torch.from_numpy(parts[own]).to(device, torch.float32), mask, old, reference,
-            advantages, values, returns, weights,
+            advantages, values, returns, rolled,
         )  # fmt: skip
 
     def _answers(self, number: int) -> tuple[list[Answer], np.ndarray, np.ndarray, Tensor]:
@@ -270,7 +266,7 @@ class RolloutBatches:
         In the very micro-batches of the first pass, where the ratio of probabilities is then exactly one.
         """
         settings = self.settings
-        need_old = self._steers or self.period > 1 or answers[0].rolled is not None
+        need_old = self._steers or self.period > 1
         old, reference, values = (torch.zeros(mask.shape, device=mask.device) for _ in range(3))
         count = max(1, settings.training.batch_rows // world_size())
         for start in range(0, len(answers), count):
@@ -279,8 +275,8 @@ class RolloutBatches:
             width = inputs.mask.shape[1]
             autocast = torch.autocast(mask.device.type, self.dtype, enabled=self.dtype != torch.float32)
             if need_old:
-                # Not under no_grad, where torch takes other kernels, which round otherwise than the step's.
-                with autocast:
+                # Where ratios are taken to them, not under no_grad: its kernels round otherwise than the step's.
+                with torch.set_grad_enabled(self.period > 1), autocast:
                     logprobs, _ = answer_logprobs(self.model.policy, inputs, settings.temperature)
                 old[rows, :width] = logprobs.detach()
             with torch.no_grad(), autocast:

@@ -3,6 +3,8 @@
 from functools import partial
 from typing import cast
 
+import torch
+
 from jielong.core.errors import UsageError
 from jielong.core.files import find_model
 from jielong.data import Problems
@@ -45,11 +47,11 @@ def run_rl(
         share_of(settings.samples, "samples")
     with run_folder(settings, settings.out, resume, force):
         with main_first():
-            stage = _stage(settings)
+            stage = rl_stage(settings)
         return run_stage(stage, settings, resume, quiet, force)
 
 
-def _stage(settings: RlSettings) -> Stage:
+def rl_stage(settings: RlSettings) -> Stage:
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent, settings.lora, settings.seed)
     device = choose_device(settings.training.device)
@@ -62,7 +64,7 @@ def _stage(settings: RlSettings) -> Stage:
     rewards = Rewards(settings)
     actor = Actor(model, settings.critic)
     batches = RolloutBatches(
-        settings, actor, reference, prompts, rewards, _backend(settings, tokenizer), tokenizer.pad_id, dtype
+        settings, actor, reference, prompts, rewards, _backend(settings, tokenizer, dtype), tokenizer.pad_id, dtype
     )
     shown = settings.sample_prompts or [prompt.text for prompt in prompts[:_SHOWN_PROMPTS]]
     return Stage(
@@ -86,9 +88,9 @@ def _answers_of_policy(sampler: Sampler | None) -> Sampler | None:
     return None if sampler is None else lambda actor: sampler(cast(Actor, actor).policy)
 
 
-def _backend(settings: RlSettings, tokenizer: Tokenizer) -> RolloutBackend:
+def _backend(settings: RlSettings, tokenizer: Tokenizer, dtype: torch.dtype) -> RolloutBackend:
     if settings.rollout_backend == "vllm":
         from jielong.feedback.vllm_rollouts import VllmRollouts
 
         return VllmRollouts(find_model(settings.parent), tokenizer, settings.vllm_memory)
-    return EngineRollouts(tokenizer, settings.rollout_weights)
+    return EngineRollouts(tokenizer, settings.rollout_weights, dtype)

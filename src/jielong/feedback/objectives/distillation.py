@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -13,6 +12,7 @@ from jielong.feedback.objectives.masked import Statistics, tally
 
 Head = Callable[[Tensor], Tensor]
 """From hidden states [N, D] to logits [N, V]; the identity where logits are at hand."""
+_LOWEST = -1e30  # stands for the logarithm of zero
 LOGITS_AT_ONCE = 1 << 23
 """Logits that are held at once in float32, 32 MiB; two sets of them, and as many for their gradients."""
 
@@ -108,11 +108,10 @@ def token_logprobs(
     """
 
     def of_part(part: Tensor, tokens: Tensor) -> Tensor:
-        logits = head(part)
-        chosen = -F.cross_entropy(logits.float() / temperature, tokens, reduction="none")
+        logs = torch.log_softmax(_warmed(head(part), temperature), -1)
+        chosen = logs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         with torch.set_grad_enabled(learn_entropy and torch.is_grad_enabled()):
-            logs = _log_softmax(logits, temperature)
-            entropies = -(logs.exp() * logs).sum(-1)
+            entropies = -(logs.exp() * logs.clamp(min=_LOWEST)).sum(-1)
         return torch.stack([chosen, entropies], -1)
 
     found = in_parts(of_part, (hidden[mask], targets[mask]), head, logits_at_once, width=2)
@@ -157,4 +156,9 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
 
 def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
     """In float32, with a finite number for what is ruled out, as 0 times infinity is NaN."""
-    return torch.log_softmax(logits.float() / temperature, -1).clamp(min=-1e30)
+    return torch.log_softmax(_warmed(logits, temperature), -1).clamp(min=_LOWEST)
+
+
+def _warmed(logits: Tensor, temperature: float) -> Tensor:
+    logits = logits.float()
+    return logits if temperature == 1 else logits / temperature

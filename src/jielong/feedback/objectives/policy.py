@@ -169,6 +169,7 @@ def value_loss(
         "value": tally(values, mask),
         "return": tally(returns, mask),
         "value_error": tally((values - returns).square(), mask),
+        "value_loss": tally(errors / 2, mask),
         "value_clipped": tally(clipped, mask),
     }
     return aggregate(errors / 2, mask, how, normalizer), statistics
