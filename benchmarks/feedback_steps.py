@@ -152,8 +152,8 @@ def prepare(folder: Path) -> None:
     config = qwen3_config(WIDTH, LAYERS, tokenizer.vocab_size, CONTEXT)
     policy, scorer = Transformer(config, seed=1), Transformer(config, seed=2)
     scorer.add_score()
-    assert scorer.score is not None
-    torch.nn.init.normal_(scorer.score.weight, std=0.05, generator=torch.Generator().manual_seed(3))
+    (head,) = scorer.score.parameters() if scorer.score is not None else ()
+    torch.nn.init.normal_(head, std=0.05, generator=torch.Generator().manual_seed(3))
     for name, model in (("policy", policy), ("scorer", scorer)):
         special = {"eos_id": tokenizer.eos_id, "bos_id": tokenizer.bos_id, "pad_id": tokenizer.pad_id}
         save_model(model, folder / name, **special)
@@ -229,7 +229,8 @@ def make_stage(kind: str, folder: Path, out: Path, precision: str) -> tuple[Stag
     training = {
         "steps": ENOUGH_STEPS, "checkpoint_every": ENOUGH_STEPS, "batch_rows": PAIRS, "compile": "no",
         "context": CONTEXT, "device": "cpu", "threads": 1, "precision": precision,
-        "optimizer": {"lr": LEARNING_RATE, "weight_decay": 0.0}, "schedule": {"kind": "constant", "warmup": 0},
+        "optimizer": {"lr": LEARNING_RATE, "weight_decay": 0.0},
+        "schedule": {"kind": "constant", "warmup": 0},
     }  # fmt: skip
     given = {"out": out, "parent": folder / "policy", "training": training}
     pairs: dict[str, Any] = {"data": [folder / "pairs.jsonl"], "heldout_share": 1e-6}
@@ -260,5 +261,3 @@ def make_stage(kind: str, folder: Path, out: Path, precision: str) -> tuple[Stag
 
 def _digits_of(answers: Sequence[Answer]) -> list[float]:
     return [digits(answer.text) for answer in answers]
-
-

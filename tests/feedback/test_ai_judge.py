@@ -19,7 +19,7 @@ from jielong.models import Transformer, qwen3_config
 from jielong.tokenizer import Tokenizer
 
 sys.path.append(str(Path(__file__).parents[1] / "lm"))
-from scripted_server import Reply, chat, scripted  # noqa: E402
+from scripted_server import Reply, chat, scripted
 
 ASKED = [{"role": "user", "content": "台灣最高的山？"}]
 
@@ -55,7 +55,10 @@ COMPARISONS = [
 
 
 def test_the_better_answer_is_found_wherever_it_stands():
-    with judge_that(lambda first, second: "A" if "玉山" in first else "B") as server, asking(server) as judge:
+    with (
+        judge_that(lambda first, _second: "A" if "玉山" in first else "B") as server,
+        asking(server) as judge,
+    ):
         verdicts = judge_pairs(judge, COMPARISONS)
     assert [verdict.better for verdict in verdicts] == ["first", "second"]
     assert all(verdict.consistent for verdict in verdicts)
@@ -66,7 +69,7 @@ def test_the_better_answer_is_found_wherever_it_stands():
 
 
 def test_a_judge_that_likes_what_stands_first_decides_nothing():
-    with judge_that(lambda first, second: "A") as server, asking(server) as judge:
+    with judge_that(lambda _first, _second: "A") as server, asking(server) as judge:
         verdicts = judge_pairs(judge, COMPARISONS)
     assert [verdict.better for verdict in verdicts] == ["neither", "neither"]
     assert not any(verdict.consistent for verdict in verdicts)
@@ -115,6 +118,9 @@ def test_preferences_say_who_judged_and_are_read_again(tmp_path):
 def test_nothing_to_compare_is_one_clear_line(tmp_path):
     file = tmp_path / "answers.jsonl"
     file.write_text(json.dumps({"prompt": ASKED, "completions": ["玉山", "玉山"]}) + "\n")
-    with scripted(Reply(chat())) as server, asking(server) as judge:
-        with pytest.raises(JielongError, match="no two answers"):
-            write_ai_preferences(judge, [file], tmp_path / "out.jsonl")
+    with (
+        scripted(Reply(chat())) as server,
+        asking(server) as judge,
+        pytest.raises(JielongError, match="no two answers"),
+    ):
+        write_ai_preferences(judge, [file], tmp_path / "out.jsonl")

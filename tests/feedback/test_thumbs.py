@@ -28,7 +28,8 @@ def thumbs(tmp_path):
 
 def recipe(tmp_path, parent, data, **values):
     training = {"steps": 20, "batch_rows": 12, "precision": "float32", "compile": "no", "device": "cpu",
-                "optimizer": {"lr": 1e-3}, "schedule": {"warmup": 0}, **values.pop("training", {})}  # fmt: skip
+                "optimizer": {"lr": 1e-3}, "schedule": {"warmup": 0},
+                **values.pop("training", {})}  # fmt: skip
     return PreferenceSettings.parse({
         "out": tmp_path / "run", "parent": parent, "data": data, "loss": "kto", "training": training,
         **values,

@@ -35,7 +35,6 @@ def given_answers(model, queries, _rows, pad_token_id, config):
     return both, logits / config.temperature
 
 
-
 class Noting(PPOTrainer):
     def log(self, logs, *_):
         self.logged = [*getattr(self, "logged", []), logs]
@@ -50,7 +49,8 @@ tokenizer = AutoTokenizer.from_pretrained(task["policy"], padding_side="left")
 count = len(task["prompts"])
 trainer = Noting(
     args=PPOConfig(
-        **task["arguments"], per_device_train_batch_size=count, gradient_accumulation_steps=1, num_ppo_epochs=2,
+        **task["arguments"], per_device_train_batch_size=count, gradient_accumulation_steps=1,
+        num_ppo_epochs=2,
         num_mini_batches=1, total_episodes=count * len(task["answers"]), temperature=1.0, kl_coef=task["kl"],
         response_length=len(task["answers"][0][0]), vf_coef=task["value_weight"], num_sample_generations=0,
     ),
@@ -65,8 +65,10 @@ trainer.train()
 print(
     json.dumps(
         {
-            "policy": noted("loss/policy_avg"), "value": noted("loss/value_avg"),
-            "score": noted("objective/scores"), "kl": noted("objective/kl"),
-        }  # fmt: skip
+            "policy": noted("loss/policy_avg"),
+            "value": noted("loss/value_avg"),
+            "score": noted("objective/scores"),
+            "kl": noted("objective/kl"),
+        }
     )
 )

@@ -178,7 +178,7 @@ def _stage(settings: DistillSettings) -> Stage:
     if teacher_tokenizer.fingerprint != tokenizer.fingerprint:
         raise JielongError(
             f"{settings.teacher} has another tokenizer than {settings.parent}: a distribution over other "
-            "tokens cannot be learned; let the teacher answer (`jielong rollouts`) and fine-tune on that instead"
+            "tokens cannot be learned; let the teacher answer (`jielong rollouts`) and fine-tune on that"
         )
     device = choose_device(settings.training.device)
     model, teacher = model.to(device), teacher.to(device).eval().requires_grad_(False)

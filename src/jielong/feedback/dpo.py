@@ -68,6 +68,7 @@ def run_preference_learning(
 
 
 def preference_stage(settings: PreferenceSettings) -> Stage:
+    """What a recipe brings to the loop."""
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent, settings.lora, settings.seed)
     problems = Problems()

@@ -146,6 +146,7 @@ class Rewards:
     settings: Rewarding
     parts: list[tuple[RewardSource, Reward]] = field(init=False)
     multiplier: float = 1.0
+
     def __post_init__(self) -> None:
         self.parts = [(source, build_reward(source)) for source in self.settings.rewards]
         sides = {source.side == "safe" for source in self.settings.rewards}

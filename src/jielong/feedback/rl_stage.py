@@ -52,6 +52,7 @@ def run_rl(
 
 
 def rl_stage(settings: RlSettings) -> Stage:
+    """What a recipe brings to the loop."""
     parent = find_model(settings.parent)
     model, tokenizer = load_parent(parent, settings.lora, settings.seed)
     device = choose_device(settings.training.device)
@@ -63,9 +64,8 @@ def rl_stage(settings: RlSettings) -> Stage:
     reference = Reference.of(model.to(device)) if tied else None
     rewards = Rewards(settings)
     actor = Actor(model, settings.critic)
-    batches = RolloutBatches(
-        settings, actor, reference, prompts, rewards, _backend(settings, tokenizer, dtype), tokenizer.pad_id, dtype
-    )
+    backend = _backend(settings, tokenizer, dtype)
+    batches = RolloutBatches(settings, actor, reference, prompts, rewards, backend, tokenizer.pad_id, dtype)
     shown = settings.sample_prompts or [prompt.text for prompt in prompts[:_SHOWN_PROMPTS]]
     return Stage(
         name=settings.algorithm,

@@ -43,7 +43,7 @@ class VllmRollouts:
     def __init__(self, folder: Path, tokenizer: Tokenizer, memory: float = 0.3) -> None:
         if importlib.util.find_spec("vllm") is None:
             raise UsageError(
-                "rollout_backend vllm needs vLLM, which is not installed: `pip install vllm` on a machine with "
+                "rollout_backend vllm needs vLLM, which is not installed: `pip install vllm` where there is "
                 "a GPU, or set rollout_backend to engine"
             )
         if not _has_gpu():
