@@ -1,18 +1,12 @@
 """A real server process with a tiny random model, and OpenAI's own client."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import openai
 import pytest
+from server_process import CONTEXT, Server, started
 
 from jielong.generation import Engine, load_engine
 from jielong.models import Transformer, qwen3_config, save_model
@@ -23,58 +17,6 @@ TEXT = [
     "Water boils at 100 degrees. The highest mountain is Yushan.",
     '你好！🙂 Hello {"name": "weather", "arguments": {"city": "Taipei", "days": 3}}',
 ]
-CONTEXT = 1024
-
-
-@dataclass
-class Server:
-    """A server under test."""
-
-    process: subprocess.Popen
-    url: str
-
-    def client(self, **options) -> openai.OpenAI:
-        return openai.OpenAI(
-            **{"base_url": f"{self.url}/v1", "api_key": "any", "max_retries": 0, "timeout": 200, **options}
-        )
-
-    def post(self, path: str, body=None, **options) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=200, **options)
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(100)
-
-    def gauge(self, name: str, **options) -> float:
-        """Sum of a metric over its labels."""
-        lines = httpx.get(f"{self.url}/metrics", **options).text.splitlines()
-        values = [float(line.split()[-1]) for line in lines if line.startswith((name + "{", name + " "))]
-        return sum(values)
-
-
-@contextmanager
-def running(*arguments: object, key: str | None = None) -> Iterator[Server]:
-    """Start `jielong serve` on a free port; killed at the end if it still runs."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("JIELONG_API_KEY", None)
-    if key is not None:
-        environment["JIELONG_API_KEY"] = key
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jielong", "serve", *map(str, arguments), "--port", "0", "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    try:
-        line = process.stdout.read(1) and process.stdout.readline()
-        lines = ["{" + line]
-        while not lines[-1].startswith("}"):
-            lines.append(process.stdout.readline())
-            assert lines[-1], "the server ended before it began"
-        yield Server(process, json.loads("".join(lines))["url"])
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +39,7 @@ def engine(folder: Path) -> Engine:
 
 @pytest.fixture(scope="session")
 def server(folder: Path) -> Iterator[Server]:
-    with running(folder) as server:
+    with started(folder) as server:
         yield server
 
 

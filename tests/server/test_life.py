@@ -1,5 +1,6 @@
 """Keys, web pages, signals, clients that leave."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,8 +10,7 @@ import time
 import httpx
 import openai
 import pytest
-
-from conftest import running
+from server_process import forked
 
 ASK = [{"role": "user", "content": "hi"}]
 ANYWHERE = "0.0.0.0"  # noqa: S104
@@ -70,14 +70,17 @@ def test_beyond_this_machine_a_key_is_needed(folder):
     )
     assert refused.returncode == 2
     assert "JIELONG_API_KEY" in refused.stderr
-    with running(folder, "--host", ANYWHERE, "--cors", "https://chat.example", key="s3cret-鑰") as server:
+    with forked(folder, "--host", ANYWHERE, "--cors", "https://chat.example", key="s3cret-鑰") as server:
         server.url = server.url.replace(ANYWHERE, "127.0.0.1")
         assert httpx.get(f"{server.url}/healthz").status_code == 200
-        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "s3cret"}):
+        wrong = ({"authorization": "Bearer wrong"}, {"authorization": "s3cret"}, {"x-api-key": "wrong"})
+        for headers in ({}, *wrong):
             answer = httpx.get(f"{server.url}/v1/models", headers=headers)
             assert answer.status_code == 401
             assert answer.json()["error"]["code"] == "invalid_api_key"
         key = {"authorization": "Bearer s3cret-鑰".encode()}
+        named = {"x-api-key": "s3cret-鑰".encode()}  # as Anthropic's clients send it
+        assert httpx.get(f"{server.url}/v1/models", headers=named).status_code == 200
         for origin, status in (("https://chat.example", 200), ("https://evil.example", 403)):
             answer = httpx.get(f"{server.url}/v1/models", headers={**key, "origin": origin.encode()})
             assert answer.status_code == status
@@ -91,10 +94,10 @@ def test_beyond_this_machine_a_key_is_needed(folder):
 def test_asked_to_stop_the_server_lets_streams_end(server, folder):
     options = {"seed": 1, "max_tokens": 300}
     whole = "".join(chunk.choices[0].delta.content or "" for chunk in endless(server.client(), **options))
-    with running(folder) as other:
+    with forked(folder) as other:
         stream = endless(other.client(), **options)
         pieces = [next(iter(stream)).choices[0].delta.content or ""]
-        other.process.send_signal(signal.SIGTERM)
+        os.kill(other.process.pid, signal.SIGTERM)
         reader = threading.Thread(
             target=lambda: pieces.extend(chunk.choices[0].delta.content or "" for chunk in stream)
         )
@@ -102,7 +105,7 @@ def test_asked_to_stop_the_server_lets_streams_end(server, folder):
         assert wait_for(lambda: not accepts(other.url))
         reader.join(100)
         assert "".join(pieces) == whole
-        assert other.process.wait(100) == 0
+        assert other.wait() == 0
 
 
 def accepts(url: str) -> bool:
@@ -114,7 +117,7 @@ def accepts(url: str) -> bool:
 
 
 def test_two_models_and_a_port_that_is_taken(folder):
-    with running(folder, f"other={folder}", "--set", "drain_seconds=0") as server:
+    with forked(folder, f"other={folder}", "--set", "drain_seconds=0") as server:
         client = server.client()
         assert [model.id for model in client.models.list()] == ["tiny", "other"]
         answers = {

@@ -8,8 +8,7 @@ from contextlib import suppress
 import httpx
 import openai
 import pytest
-
-from conftest import CONTEXT, running
+from server_process import CONTEXT, forked
 
 ASK = [{"role": "user", "content": "hi"}]
 CHAT = {"model": "tiny", "messages": ASK, "max_tokens": 2}
@@ -142,7 +141,7 @@ def test_an_answer_that_fails_on_the_way_is_the_servers_fault_and_fails_alone(se
 def limited(folder):
     sizes = ["--set", "max_body_bytes=20000", "--set", "body_seconds=0.5"]
     shares = ["--set", "max_client_requests=2", "--set", "client_tokens_per_minute=600"]
-    with running(folder, *sizes, *shares) as server:
+    with forked(folder, *sizes, *shares) as server:
         yield server
 
 
@@ -183,7 +182,7 @@ def test_one_client_cannot_take_everything(limited):
 
 
 def test_a_request_has_its_time(folder):
-    with running(folder, "--set", "request_seconds=0.05") as server:
+    with forked(folder, "--set", "request_seconds=0.05") as server:
         body = {**CHAT, "max_tokens": 900, "n": 64}
         error = refused(server.post("/v1/chat/completions", body), 503, "0.05 s")
         assert error["code"] == "timeout"
