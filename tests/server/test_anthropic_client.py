@@ -69,7 +69,8 @@ def test_why_an_answer_ended_is_told(claude):
     assert cut.content[0].text == whole[: whole.index(whole[4:6])]
     ended = ask(claude, rolls={"logit_bias": {"2": 100}})
     assert (ended.stop_reason, ended.stop_sequence, ended.content) == ("end_turn", None, [])
-    full = ask(claude, {"logit_bias": {"2": -100}}, max_tokens=10_000)
+    long = [{"role": "user", "content": "山" * 900}]
+    full = ask(claude, {"logit_bias": {"2": -100}}, max_tokens=10_000, messages=long)
     assert full.stop_reason == "model_context_window_exceeded"
 
 
@@ -129,8 +130,8 @@ def test_texts_and_tool_calls_are_blocks_of_their_own(claude, engine):
         str(engine.tokenizer.encode("\n")[0]): 4,
     }
     seen = set()
-    for seed in range(8):
-        options = wanted({"logit_bias": likely, "seed": seed}, tools=[WEATHER], max_tokens=200)
+    for seed in range(4):
+        options = wanted({"logit_bias": likely, "seed": seed}, tools=[WEATHER], max_tokens=120)
         with claude.messages.stream(**options) as stream:
             events = [(event.type, event.index) for event in stream if hasattr(event, "index")]
             final = stream.get_final_message()
