@@ -1,5 +1,6 @@
 """Compiled steps of 8-bit and 4-bit weights answer as uncompiled ones do."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,38 +34,57 @@ def answers(engine: Engine, requests: list[Request]) -> list[list[int]]:
     return [completion.ids for completion in engine.run(requests)]
 
 
-def test_every_token_has_the_probability_that_uncompiled_weights_give_it(
-    compiled: Engine, narrow: Engine
-) -> None:
-    requests = [Request(prompt_of(narrow, 3 + 7 * row, row), SAMPLED, row, 1) for row in range(5)]
-    generations = [compiled.add(request) for request in requests]
-    while compiled.step():
-        pass
-    for request, generation in zip(requests, generations, strict=True):
-        steps = generation.take()
-        assert len(steps) > 1
-        text = [*request.prompt, *(step.token for step in steps)]
-        expected = narrow.token_logprobs([text])[0][len(request.prompt) :]
-        for step, score in zip(steps, expected, strict=True):
-            assert score is not None
-            assert step.logprob == pytest.approx(score.logprob, abs=NEAR)
+@pytest.fixture(scope="module", params=["alone", "together", "compiled", "compiled together"])
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-@pytest.mark.parametrize("settings", [GREEDY, SAMPLED])
-def test_answers_are_the_same_compiled_or_not_alone_or_together(
-    compiled: Engine, narrow: Engine, settings: SamplingSettings
+@pytest.fixture(scope="module")
+def batches(narrow: Engine, way: str) -> Callable[[SamplingSettings], list[list[Request]]]:
+    """Five requests, one by one or at once."""
+
+    def made(settings: SamplingSettings) -> list[list[Request]]:
+        requests = [Request(prompt_of(narrow, 3 + 7 * row, row), settings, row, 1) for row in range(5)]
+        return [requests] if "together" in way else [[request] for request in requests]
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def asked(narrow: Engine, compiled: Engine, way: str) -> Engine:
+    return compiled if "compiled" in way else narrow
+
+
+def test_every_token_has_the_probability_that_scoring_gives_it(
+    asked: Engine, narrow: Engine, batches: Callable[[SamplingSettings], list[list[Request]]]
 ) -> None:
-    requests = [Request(prompt_of(narrow, 3 + 7 * row, row), settings, row) for row in range(5)]
-    alone = [answers(narrow, [request])[0] for request in requests]
-    assert len({tuple(answer) for answer in alone}) > 1
-    ways = (
-        answers(narrow, requests),
-        answers(compiled, requests),
-        [answers(compiled, [request])[0] for request in requests],
-    )
-    # Two tokens may be so close that rounding decides, and from there on answers differ.
-    for way in ways:
-        assert sum(ours == theirs for ours, theirs in zip(way, alone, strict=True)) >= 4
+    """Whether compiled or not, and whoever else is in the batch."""
+    for requests in batches(SAMPLED):
+        generations = [asked.add(request) for request in requests]
+        while asked.step():
+            pass
+        for request, generation in zip(requests, generations, strict=True):
+            steps = generation.take()
+            text = [*request.prompt, *(step.token for step in steps)]
+            scores = narrow.token_logprobs([text])[0][len(request.prompt) :]
+            assert len(steps) > 1
+            for step, score in zip(steps, scores, strict=True):
+                assert score is not None
+                assert step.logprob == pytest.approx(score.logprob, abs=NEAR)
+
+
+def test_greedy_answers_are_the_same_but_where_two_tokens_are_equally_likely(
+    asked: Engine, narrow: Engine, batches: Callable[[SamplingSettings], list[list[Request]]]
+) -> None:
+    for requests in batches(GREEDY):
+        for request, answer in zip(requests, answers(asked, requests), strict=True):
+            expected = answers(narrow, [request])[0]
+            pairs = enumerate(zip(answer, expected, strict=False))
+            place = next((at for at, (ours, theirs) in pairs if ours != theirs), None)
+            if place is not None:
+                prompt = [*request.prompt, *expected[:place]]
+                scores = narrow.score([prompt, prompt], [[answer[place]], [expected[place]]])
+                assert scores[0] == pytest.approx(scores[1], abs=2 * NEAR)
 
 
 def test_weights_are_not_those_of_another_network_of_the_same_shape(
