@@ -32,7 +32,7 @@ def copy_as_killed_after(step, run, copy):
 
 def first_rollout(settings):
     """This process's answers of the first pass over the first rollout: tokens, score, advantages of each."""
-    batches = rl_stage._stage(settings).batches
+    batches = rl_stage.rl_stage(settings).batches
     torch.manual_seed(0)
     found = []
     for number in range(settings.answers_per_rollout // settings.training.batch_rows):
