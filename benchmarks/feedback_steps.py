@@ -229,7 +229,8 @@ def make_stage(kind: str, folder: Path, out: Path, precision: str) -> tuple[Stag
     training = {
         "steps": ENOUGH_STEPS, "checkpoint_every": ENOUGH_STEPS, "batch_rows": PAIRS, "compile": "no",
         "context": CONTEXT, "device": "cpu", "threads": 1, "precision": precision,
-        "optimizer": {"lr": LEARNING_RATE, "weight_decay": 0.0}, "schedule": {"kind": "constant", "warmup": 0},
+        "optimizer": {"lr": LEARNING_RATE, "weight_decay": 0.0},
+        "schedule": {"kind": "constant", "warmup": 0},
     }  # fmt: skip
     given = {"out": out, "parent": folder / "policy", "training": training}
     pairs: dict[str, Any] = {"data": [folder / "pairs.jsonl"], "heldout_share": 1e-6}

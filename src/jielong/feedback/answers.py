@@ -24,8 +24,8 @@ _LONGEST_BUNDLE = 512  # tokens, unless a single chat is longer
 class AnswerInputs(NamedTuple):
     """B answers of up to A tokens, with what is said before them, in R packed rows of T tokens.
 
-    Answers to one prompt may share it: a bundle is a prompt and, behind it, some of its answers, of which each
-    sees the prompt and itself.
+    Answers to one prompt may share it: a bundle is a prompt and, behind it, some of its answers, each of
+    which sees the prompt and itself.
     """
 
     tokens: Tensor
@@ -82,8 +82,9 @@ def pack_answers(rows: Sequence[TokenRow], pad: int, device: torch.device) -> An
     counted = [np.flatnonzero(row.counted) for row in rows]
     mask = np.arange(max(map(len, counted))) < np.array([len(inside) for inside in counted])[:, None]
     own, before = (np.zeros(mask.shape, np.int64) for _ in range(2))  # where there is no token, any place
-    own[mask] = np.concatenate([places[inside] for places, inside in zip(within, counted, strict=True)])
-    before[mask] = np.concatenate([places[inside - 1] for places, inside in zip(within, counted, strict=True)])
+    answers = list(zip(within, counted, strict=True))
+    own[mask] = np.concatenate([places[inside] for places, inside in answers])
+    before[mask] = np.concatenate([places[inside - 1] for places, inside in answers])
     arrays = tokens, positions, segments, branches, own, before, tokens.reshape(-1)[own], mask
     return AnswerInputs(*(_on(device, array) for array in arrays))
 

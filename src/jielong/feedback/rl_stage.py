@@ -64,8 +64,9 @@ def rl_stage(settings: RlSettings) -> Stage:
     rewards = Rewards(settings)
     actor = Actor(model, settings.critic)
     batches = RolloutBatches(
-        settings, actor, reference, prompts, rewards, _backend(settings, tokenizer, dtype), tokenizer.pad_id, dtype
-    )
+        settings, actor, reference, prompts, rewards, _backend(settings, tokenizer, dtype),
+        tokenizer.pad_id, dtype,
+    )  # fmt: skip
     shown = settings.sample_prompts or [prompt.text for prompt in prompts[:_SHOWN_PROMPTS]]
     return Stage(
         name=settings.algorithm,
