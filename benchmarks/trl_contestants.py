@@ -47,9 +47,9 @@ def _grpo(folder: Path, common: dict[str, Any], callback: Any) -> Any:
         return [digits(completion[0]["content"]) for completion in completions]
 
     config = GRPOConfig(
-        **common, per_device_train_batch_size=ANSWERS, num_generations=SAMPLES,
-        max_completion_length=NEW_TOKENS,
-        generation_kwargs={"min_new_tokens": NEW_TOKENS}, beta=0.0, temperature=1.0, max_steps=ENOUGH_STEPS,
+        **common, per_device_train_batch_size=ANSWERS, num_generations=SAMPLES, beta=0.0, temperature=1.0,
+        max_completion_length=NEW_TOKENS, generation_kwargs={"min_new_tokens": NEW_TOKENS},
+        max_steps=ENOUGH_STEPS,
     )  # fmt: skip
     return GRPOTrainer(
         model=language_model(folder), args=config, reward_funcs=reward, processing_class=tokenizer_of(folder),
@@ -64,8 +64,7 @@ def _ppo(folder: Path, common: dict[str, Any], callback: Any) -> Any:
     config = PPOConfig(
         **common, per_device_train_batch_size=ANSWERS, gradient_accumulation_steps=1, num_ppo_epochs=1,
         num_mini_batches=1, total_episodes=ENOUGH_STEPS * ANSWERS, response_length=NEW_TOKENS,
-        temperature=1.0,
-        kl_coef=KL, vf_coef=VALUE_WEIGHT, num_sample_generations=0,
+        temperature=1.0, kl_coef=KL, vf_coef=VALUE_WEIGHT, num_sample_generations=0,
     )  # fmt: skip
     tokenizer = tokenizer_of(folder)
     tokenizer.padding_side = "left"

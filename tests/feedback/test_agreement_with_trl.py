@@ -1,4 +1,4 @@
-"""The same weights, answers and comparisons give the losses and gradients of TRL's trainers, step by step.
+"""Equal weights, answers and comparisons give the same losses and gradients as TRL's trainers, step by step.
 
 Each step takes all of the data, so that the order in which either side draws it has no part in it.
 """
@@ -31,8 +31,7 @@ STEPS, LEARNING_RATE, KL, LONGEST, SAMPLES = 6, 1e-3, 0.05, 12, 3
 QUIET = {
     "learning_rate": LEARNING_RATE, "lr_scheduler_type": "constant", "adam_beta1": 0.9, "adam_beta2": 0.95,
     "weight_decay": 0.0, "max_grad_norm": 1e9, "bf16": False, "use_cpu": True,
-    "gradient_checkpointing": False,
-    "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
+    "gradient_checkpointing": False, "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
     "dataloader_pin_memory": False, "max_steps": STEPS,
 }  # fmt: skip
 
@@ -232,7 +231,7 @@ def scorer(parent, folder, std):
 def test_ppo(parent, prompts, tmp_path):
     installed = Path(__file__).parents[2] / TRL_FOLDER
     if not (installed / "trl").is_dir():
-        pytest.skip(f"no {TRL_FOLDER}, TRL's last with PPO: `python -m benchmarks.ppo_step` installs it")
+        pytest.skip(f"no {TRL_FOLDER}, TRL's last with PPO; `python -m benchmarks.ppo_step` installs it")
     count = len(questions_of(prompts))
     run = RlSettings.parse({
         "out": tmp_path / "run", "parent": parent, "prompts": [prompts], "algorithm": "ppo",
@@ -257,18 +256,12 @@ def test_ppo(parent, prompts, tmp_path):
     task = {
         "policy": str(parent), "critic": str(scorer(parent, tmp_path / "critic", 0.0)), "scorer": str(folder),
         "prompts": chats, "answers": given, "kl": KL, "value_weight": run.value_weight,
-        "arguments": {
-            **{k: v for k, v in QUIET.items() if k != "max_steps"}, "output_dir": str(tmp_path / "trl"),
-        },
+        "arguments": {**QUIET, "max_steps": -1, "output_dir": str(tmp_path / "trl")},
     }  # fmt: skip
     write_atomically(tmp_path / "task.json", json.dumps(task))
     program = Path(__file__).with_name("trl_ppo.py")
-    done = subprocess.run(
-        [sys.executable, program, tmp_path / "task.json", installed],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, program, tmp_path / "task.json", installed]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     theirs = json.loads(done.stdout.splitlines()[-1])
     rows = metrics_of(run.out)

@@ -23,8 +23,13 @@ def rows_of(prompts, answers):
 token_lists = st.lists(st.integers(1, 39), min_size=1, max_size=12)
 
 
+answers_to_few_prompts = st.lists(token_lists, min_size=1, max_size=2).flatmap(
+    lambda prompts: st.lists(st.tuples(st.sampled_from(prompts), token_lists), min_size=1, max_size=7)
+)
+
+
 @settings(max_examples=30)
-@given(st.lists(st.tuples(token_lists, token_lists), min_size=1, max_size=7))
+@given(st.lists(st.tuples(token_lists, token_lists), min_size=1, max_size=7) | answers_to_few_prompts)
 def test_packed_answers_have_the_logprobs_and_scores_that_they_have_alone(pairs):
     prompts, answers = [p for p, _ in pairs], [a for _, a in pairs]
     inputs = pack_answers(rows_of(prompts, answers), 0, CPU)
@@ -43,6 +48,18 @@ def test_packed_answers_have_the_logprobs_and_scores_that_they_have_alone(pairs)
             torch.testing.assert_close(scores[row], MODEL.scores(hidden)[0, -1], rtol=1e-5, atol=1e-5)
             assert not found[row, len(answer) :].any()
             assert inputs.targets[row][inputs.mask[row]].tolist() == answer
+
+
+def test_answers_to_one_prompt_share_it_where_that_saves_work():
+    prompt, answer = [1] * 24, [2] * 24
+
+    def tokens(prompts, answers):
+        return int((pack_answers(rows_of(prompts, answers), 0, CPU).segments > 0).sum())
+
+    assert tokens([prompt] * 2, [answer] * 2) == 24 + 2 * 24
+    assert tokens([prompt, [3] * 24], [answer] * 2) == 2 * (24 + 24)
+    assert tokens([[1]] * 2, [[2] * 40] * 2) == 2 * (1 + 40)  # the row would be twice as long for one token
+    assert tokens([prompt] * 40, [answer] * 40) > 24 + 40 * 24  # attention over all of them would cost more
 
 
 def test_groups_hold_everything_once_and_not_too_much():

@@ -1,6 +1,7 @@
 """Chats with answers as one batch: packed into rows, and every answer token found again."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -8,26 +9,37 @@ import torch
 from torch import Tensor
 
 from jielong.core.errors import JielongError
-from jielong.data.packing import best_fit, cut, fill
+from jielong.data.packing import best_fit
 from jielong.feedback.objectives.distillation import token_logprobs
 from jielong.feedback.objectives.masked import sum_by_row
 from jielong.feedback.token_rows import TokenRow
 from jielong.models import Transformer, packed_mask
 
-_ROUNDED_TO = 16  # tokens; rows of a few lengths only, so that memory is reused
+_ROUNDED_TO = 8  # tokens; rows of a few lengths only, so that memory is reused
+_TOKEN_WORTH = 512
+"""Scores of attention that cost about as much as a token's way through the matrices of a small network."""
+_LONGEST_BUNDLE = 512  # tokens, unless a single chat is longer
 
 
 class AnswerInputs(NamedTuple):
-    """B answers of up to A tokens, with what is said before them, in R packed rows of T tokens."""
+    """B answers of up to A tokens, with what is said before them, in R packed rows of T tokens.
+
+    Answers to one prompt may share it: a bundle is a prompt and, behind it, some of its answers, each of
+    which sees the prompt and itself.
+    """
 
     tokens: Tensor
     """[R, T] token ids."""
     positions: Tensor
-    """[R, T] position of each token in its own sequence."""
+    """[R, T] position of each token in its own chat."""
     segments: Tensor
-    """[R, T] number of the sequence within its row, 0 for padding."""
+    """[R, T] number of the bundle within its row, 0 for padding."""
+    branches: Tensor
+    """[R, T] number of the answer within its bundle, 0 for the prompt and padding."""
+    places: Tensor
+    """[B, A] place of each answer token in the flattened rows."""
     before: Tensor
-    """[B, A] place, in the flattened rows, of the token before each answer token: what predicts it."""
+    """[B, A] place of the token before it: what predicts it."""
     targets: Tensor
     """[B, A] the answer tokens."""
     mask: Tensor
@@ -35,7 +47,7 @@ class AnswerInputs(NamedTuple):
 
 
 def pack_answers(rows: Sequence[TokenRow], pad: int, device: torch.device) -> AnswerInputs:
-    """Pack chats into rows as long as the longest of them.
+    """Pack chats into rows as long as the longest bundle of them.
 
     Args:
         rows: chats in tokens; what counts in them is the answer, in one piece or, with a tool's or a user's
@@ -48,20 +60,83 @@ def pack_answers(rows: Sequence[TokenRow], pad: int, device: torch.device) -> An
     """
     if not all(any(row.counted) and not row.counted[0] for row in rows):
         raise JielongError("a chat has no answer, or nothing before it, so there is nothing to learn from it")
-    lengths = np.array([len(row.ids) for row in rows], np.int64)
-    width = -(-int(lengths.max()) // _ROUNDED_TO) * _ROUNDED_TO
-    tokens = np.fromiter((token for row in rows for token in row.ids), np.int32, int(lengths.sum()))
-    pieces, places = cut(lengths, width, False), best_fit(lengths, width)
-    packed = fill(tokens, np.ones(len(tokens), bool), pieces, places, width, 0, pad)
-    starts = places.rows * width + places.offsets
+    bundles = _bundles(rows)
+    sizes = np.array([bundle.size for bundle in bundles], np.int64)
+    width = -(-int(sizes.max()) // _ROUNDED_TO) * _ROUNDED_TO
+    fit = best_fit(sizes, width)
+    shape = fit.count, width
+    tokens, positions, segments, branches = (np.full(shape, fill, np.int64) for fill in (pad, 0, 0, 0))
+    within: list[np.ndarray] = [np.empty(0, np.int64)] * len(rows)  # places of each chat's tokens
+    for bundle, start, segment in zip(bundles, fit.rows * width + fit.offsets, fit.segments, strict=True):
+        end = start + bundle.prompt
+        shared = np.arange(start, end)
+        for branch, chat in enumerate(bundle.chats, 1):
+            answer = np.arange(end, end + len(rows[chat].ids) - bundle.prompt)
+            within[chat] = np.concatenate([shared, answer])
+            branches.flat[answer] = branch
+            end += len(answer)
+        segments.flat[start:end] = segment
+    for row, places in zip(rows, within, strict=True):
+        tokens.flat[places] = row.ids
+        positions.flat[places] = np.arange(len(places))
     counted = [np.flatnonzero(row.counted) for row in rows]
-    mask = np.arange(max(map(len, counted))) < np.array([len(within) for within in counted])[:, None]
-    place = np.ones(mask.shape, np.int64)  # of the answer tokens themselves; where there is none, any place
-    place[mask] = np.concatenate([start + within for start, within in zip(starts, counted, strict=True)])
-    arrays = (
-        packed.tokens, packed.positions, packed.segments, place - 1, packed.tokens.reshape(-1)[place], mask
-    )  # fmt: skip
+    mask = np.arange(max(map(len, counted))) < np.array([len(inside) for inside in counted])[:, None]
+    own, before = (np.zeros(mask.shape, np.int64) for _ in range(2))  # where there is no token, any place
+    answers = list(zip(within, counted, strict=True))
+    own[mask] = np.concatenate([places[inside] for places, inside in answers])
+    before[mask] = np.concatenate([places[inside - 1] for places, inside in answers])
+    arrays = tokens, positions, segments, branches, own, before, tokens.reshape(-1)[own], mask
     return AnswerInputs(*(_on(device, array) for array in arrays))
+
+
+@dataclass(slots=True)
+class _Bundle:
+    """Chats that begin alike, up to their answers."""
+
+    prompt: int
+    """Tokens of the prompt."""
+    size: int
+    """Tokens of the prompt and of all answers."""
+    chats: list[int]
+
+
+def _bundles(rows: Sequence[TokenRow]) -> list[_Bundle]:
+    """Let answers share a prompt where that saves more in the matrices than longer rows cost in attention.
+
+    Of a prompt of p tokens, a further answer of a tokens saves p; beside answers of A tokens in all it costs
+    (p + A + a)^2 - (p + A)^2 - (p + a)^2 = 2 a A - p^2 scores, half of which causal attention leaves out.
+    """
+    longest = max(_LONGEST_BUNDLE, *(len(row.ids) for row in rows))
+    bundles: list[_Bundle] = []
+    newest: dict[tuple[int, ...], _Bundle] = {}  # by prompt
+    for number, row in enumerate(rows):
+        prompt = row.counted.index(True)
+        answer, key = len(row.ids) - prompt, tuple(row.ids[:prompt])
+        open_one = newest.get(key)
+        if (
+            open_one is not None
+            and open_one.size + answer <= longest
+            and _TOKEN_WORTH * prompt > answer * (open_one.size - prompt) - prompt**2 // 2
+        ):
+            open_one.size += answer
+            open_one.chats.append(number)
+            continue
+        newest[key] = _Bundle(prompt, len(row.ids), [number])
+        bundles.append(newest[key])
+    return bundles
+
+
+def _mask(inputs: AnswerInputs) -> Tensor:
+    """Which token may attend to which: bool [R, 1, T, T]."""
+    branches = inputs.branches
+    seen = (branches.unsqueeze(1) == 0) | (branches.unsqueeze(1) == branches.unsqueeze(2))
+    return packed_mask(inputs.segments) & seen.unsqueeze(1)
+
+
+def _hidden(model: Transformer, inputs: AnswerInputs) -> Tensor:
+    """Hidden states [R * T, D]."""
+    hidden: Tensor = model(inputs.tokens, inputs.positions, mask=_mask(inputs))
+    return hidden.flatten(0, 1)
 
 
 def _on(device: torch.device, array: np.ndarray) -> Tensor:
@@ -71,8 +146,7 @@ def _on(device: torch.device, array: np.ndarray) -> Tensor:
 
 def hidden_before(model: Transformer, inputs: AnswerInputs) -> Tensor:
     """Hidden states [B, A, D] at the places that predict the answer tokens."""
-    hidden: Tensor = model(inputs.tokens, inputs.positions, mask=packed_mask(inputs.segments))
-    return hidden.flatten(0, 1)[inputs.before]
+    return _hidden(model, inputs)[inputs.before]
 
 
 def answer_logprobs(
@@ -96,14 +170,13 @@ def answer_sums(model: Transformer, inputs: AnswerInputs) -> Tensor:
 
 def token_scores(model: Transformer, inputs: AnswerInputs) -> Tensor:
     """Scores [B, A] that a reward model gives at the counted tokens; meaningless outside of the mask."""
-    hidden: Tensor = model(inputs.tokens, inputs.positions, mask=packed_mask(inputs.segments))
-    return model.scores(hidden.flatten(0, 1)[inputs.before + 1])
+    return model.scores(_hidden(model, inputs)[inputs.places])
 
 
 def last_scores(model: Transformer, inputs: AnswerInputs) -> Tensor:
     """Scores [B] that a reward model gives to chats: those at the last tokens of their answers."""
-    last = inputs.before.gather(1, inputs.mask.sum(1, keepdim=True) - 1)
-    return token_scores(model, inputs._replace(before=last)).squeeze(1)
+    last = inputs.places.gather(1, inputs.mask.sum(1, keepdim=True) - 1)
+    return token_scores(model, inputs._replace(places=last)).squeeze(1)
 
 
 def in_groups(sizes: Sequence[int], most: int) -> list[slice]:

@@ -275,7 +275,7 @@ class RolloutBatches:
             width = inputs.mask.shape[1]
             autocast = torch.autocast(mask.device.type, self.dtype, enabled=self.dtype != torch.float32)
             if need_old:
-                # Where ratios are taken to them, not under no_grad: its kernels round otherwise.
+                # Where ratios are taken to them, not under no_grad: it takes kernels that round otherwise.
                 with torch.set_grad_enabled(self.period > 1), autocast:
                     logprobs, _ = answer_logprobs(self.model.policy, inputs, settings.temperature)
                 old[rows, :width] = logprobs.detach()

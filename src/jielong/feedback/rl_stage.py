@@ -64,8 +64,10 @@ def rl_stage(settings: RlSettings) -> Stage:
     reference = Reference.of(model.to(device)) if tied else None
     rewards = Rewards(settings)
     actor = Actor(model, settings.critic)
-    backend = _backend(settings, tokenizer, dtype)
-    batches = RolloutBatches(settings, actor, reference, prompts, rewards, backend, tokenizer.pad_id, dtype)
+    batches = RolloutBatches(
+        settings, actor, reference, prompts, rewards, _backend(settings, tokenizer, dtype),
+        tokenizer.pad_id, dtype,
+    )  # fmt: skip
     shown = settings.sample_prompts or [prompt.text for prompt in prompts[:_SHOWN_PROMPTS]]
     return Stage(
         name=settings.algorithm,

@@ -80,9 +80,9 @@ class EngineRollouts:
         ]
 
     def _answering(self, policy: Transformer, narrow: bool) -> Transformer:
-        """The network that answers; on a CPU a copy, whose matrices lie as products read them fastest.
+        """The network that answers; on a CPU a copy, with its matrices in the order that is read fastest.
 
-        Training in bfloat16 rounds each matrix when it multiplies with it, so a copy rounded beforehand
+        Training in bfloat16 rounds each matrix when it multiplies with it, so a copy that is rounded before
         answers with the probabilities that are trained. An adapter keeps to one copy of the weights.
         """
         if narrow:
