@@ -31,7 +31,8 @@ STEPS, LEARNING_RATE, KL, LONGEST, SAMPLES = 6, 1e-3, 0.05, 12, 3
 QUIET = {
     "learning_rate": LEARNING_RATE, "lr_scheduler_type": "constant", "adam_beta1": 0.9, "adam_beta2": 0.95,
     "weight_decay": 0.0, "max_grad_norm": 1e9, "bf16": False, "use_cpu": True,
-    "gradient_checkpointing": False, "report_to": "none", "save_strategy": "no", "logging_steps": 1, "disable_tqdm": True,
+    "gradient_checkpointing": False, "report_to": "none", "save_strategy": "no", "logging_steps": 1,
+    "disable_tqdm": True,
     "dataloader_pin_memory": False, "max_steps": STEPS,
 }  # fmt: skip
 

@@ -50,7 +50,8 @@ count = len(task["prompts"])
 trainer = Noting(
     args=PPOConfig(
         **task["arguments"], per_device_train_batch_size=count, gradient_accumulation_steps=1,
-        num_ppo_epochs=2, num_mini_batches=1, total_episodes=count * len(task["answers"]), temperature=1.0, kl_coef=task["kl"],
+        num_ppo_epochs=2,
+        num_mini_batches=1, total_episodes=count * len(task["answers"]), temperature=1.0, kl_coef=task["kl"],
         response_length=len(task["answers"][0][0]), vf_coef=task["value_weight"], num_sample_generations=0,
     ),
     processing_class=tokenizer,

@@ -118,7 +118,8 @@ def policy_objective(
     )
     # With one step a rollout the policy is the one that answered, and its probabilities are known here.
     old = old if settings.steps_per_rollout > 1 else logprobs.detach()
-    weights, corrections = None, {}
+    weights: Tensor | None = None
+    corrections: Statistics = {}
     if settings.rolls_with_other_weights:
         weights, corrections = importance_weights(old, rolled, mask)
         corrections["rollout_weight"] = tally(weights, mask)
