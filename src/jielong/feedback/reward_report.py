@@ -1,19 +1,16 @@
 """How good a reward model is: accuracy, calibration, its liking for length, on comparisons it never saw."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from jielong.core.files import to_json, write_atomically
 from jielong.evaluation.intervals import wilson_interval
-from jielong.feedback.token_rows import TokenPair
-
-if TYPE_CHECKING:
-    from jielong.feedback.reward_model import RewardModel
+from jielong.feedback.token_rows import TokenPair, TokenRow
 
 _BINS = 10
 
@@ -61,15 +58,17 @@ class RewardReport:
         write_atomically(folder / "report.json", to_json(asdict(self)))
 
 
-def measure_reward_model(model: "RewardModel", pairs: Sequence[TokenPair]) -> RewardReport:
+def measure_reward_model(
+    score: Callable[[Sequence[TokenRow]], list[float]], pairs: Sequence[TokenPair]
+) -> RewardReport:
     """Score both answers of every pair and compare with what was chosen.
 
     Args:
-        model: with the tokenizer that the pairs were encoded with.
+        score: gives each chat, in the tokens of the reward model, its score.
         pairs: held out.
     """
     rows = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    scores = np.array(model.score_rows(rows))
+    scores = np.array(score(rows))
     lengths = np.array([sum(row.counted) for row in rows])
     chosen, rejected = scores[: len(pairs)], scores[len(pairs) :]
     decided = np.array([not pair.tie for pair in pairs], bool)
