@@ -144,7 +144,11 @@ def _of_pairs(settings: RewardSettings, reading: Reading) -> Learned:
     """Comparisons of whole answers."""
     pairs, heldout = reading.pairs(ties=settings.tie_margin > 0)
     batches = PairBatches(pairs, settings.training.batch_rows, settings.seed, reading.tokenizer.pad_id)
-    return batches, partial(reward_objective, settings), lambda model: measure_reward_model(model, heldout)
+    return (
+        batches,
+        partial(reward_objective, settings),
+        lambda model: measure_reward_model(model.score_rows, heldout),
+    )
 
 
 def _of_steps(settings: RewardSettings, reading: Reading) -> Learned:
