@@ -170,7 +170,9 @@ class Rewards:
         helpful, harmless = parts[:, ~safe] @ weights[~safe], parts[:, safe] @ weights[safe]
         enough = self.settings.safe_enough
         if self.settings.combine == "gate":
-            return np.where(harmless >= enough, helpful, np.minimum(harmless - enough, 0.0)), parts
+            # Between 0 and 1, so that anything safe earns more than anything unsafe.
+            useful = 1 / (1 + np.exp(-helpful))
+            return np.where(harmless >= enough, useful, np.minimum(harmless - enough, 0.0)), parts
         # Divided by 1 + lambda, so that the scale of the reward stays.
         return (helpful + self.multiplier * (harmless - enough)) / (1 + self.multiplier), parts
 

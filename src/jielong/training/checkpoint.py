@@ -44,6 +44,8 @@ class Progress:
     """Length of metrics.jsonl; what was written after the checkpoint is cut off on resuming."""
     compiled: bool | None = None
     """Whether steps are compiled; decided once, so that a resumed run computes alike."""
+    ended: bool = False
+    """Whether the run ended before its last step, because its batches said so."""
     health: Health = field(default_factory=Health)
     """What losses and gradients were like, by which bad steps are known."""
     identity: RunIdentity = field(default_factory=RunIdentity)
@@ -56,8 +58,8 @@ class Progress:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are taken."""
-        return self.total is not None and self.step >= self.total
+        """Whether all steps are taken, or no more are to be."""
+        return self.ended or (self.total is not None and self.step >= self.total)
 
 
 def save_checkpoint(

@@ -107,7 +107,8 @@ class Trainer:
             self.progress.plans = self.planner.plan(self.progress.step, self.progress.plans)
             between = self.progress.step % self.batches.period == 0
             stopping = between and any_process(guard.requested)
-            ended = self.progress.finished or any_process(self.batches.exhausted)
+            self.progress.ended = self.progress.ended or any_process(self.batches.exhausted)
+            ended = self.progress.finished
             if stopping or ended or self._checkpoint_is_due(between):
                 self._save()
             if ended:
