@@ -162,13 +162,14 @@ def test_grpo(parent, prompts, tmp_path, loss_type, aggregation):
 
 
 def token_rows(pairs):
-    """Comparisons in the columns that TRL's trainers make of texts."""
+    """Comparisons in the columns that TRL's trainers make of texts, up to the ends of the answers."""
     rows = []
     for pair in pairs:
         begin = pair.chosen.counted.index(True)
+        ends = [begin + sum(side.counted) for side in (pair.chosen, pair.rejected)]
         rows.append({
-            "prompt_ids": pair.chosen.ids[:begin], "chosen_ids": pair.chosen.ids[begin:],
-            "rejected_ids": pair.rejected.ids[begin:],
+            "prompt_ids": pair.chosen.ids[:begin], "chosen_ids": pair.chosen.ids[begin : ends[0]],
+            "rejected_ids": pair.rejected.ids[begin : ends[1]],
         })  # fmt: skip
     return rows
 

@@ -132,11 +132,15 @@ def test_two_processes_roll_the_answers_of_one(runs, name):
 def test_two_processes_take_the_steps_of_one(runs, name):
     alone, together = metrics_of(runs.folder / f"{name}-alone"), metrics_of(runs.folder / name)
     assert len(alone) == len(together) == 2
-    told = set(alone[0]) - {"seconds", "tokens_per_second"}
-    assert told == set(together[0]) - {"seconds", "tokens_per_second"}
+    # Answers to one prompt share it where they are in one process, so fewer tokens are read.
+    apart = {"seconds", "tokens_per_second", *(["tokens"] if name in RL else [])}
+    told = set(alone[0]) - apart
+    assert told == set(together[0]) - apart
     for one, two in zip(alone, together, strict=True):
         for key in told:
-            assert two[key] == pytest.approx(one[key], rel=1e-4, abs=TOLERANCE), key
+            # A ratio at the border may be on either side of it.
+            tolerance = 0.05 if key.startswith("clipped") else TOLERANCE
+            assert two[key] == pytest.approx(one[key], rel=1e-4, abs=tolerance), key
 
 
 @pytest.mark.parametrize("name", ["passes", "pairs", "scores"])

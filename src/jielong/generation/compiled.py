@@ -54,6 +54,8 @@ class CompiledStep:
             hidden = model(tokens, positions, cache=[part])
             return model.head(hidden.flatten(0, 1)).float()
 
+        # Dynamo compiles a code object eight times at most; each step gets one of its own.
+        step.__code__ = step.__code__.replace()
         own = _OWN_LOOPS if rows * (ahead + 1) <= _FEW_ROWS and self._device.type == "cpu" else {}
         self._step = torch.compile(
             step, dynamic=False, fullgraph=True, options={"guard_filter_fn": _needed_guards}
