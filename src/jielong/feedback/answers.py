@@ -60,6 +60,7 @@ def pack_answers(rows: Sequence[TokenRow], pad: int, device: torch.device) -> An
     """
     if not all(any(row.counted) and not row.counted[0] for row in rows):
         raise JielongError("a chat has no answer, or nothing before it, so there is nothing to learn from it")
+    rows = [_up_to_answer(row) for row in rows]
     bundles = _bundles(rows)
     sizes = np.array([bundle.size for bundle in bundles], np.int64)
     width = -(-int(sizes.max()) // _ROUNDED_TO) * _ROUNDED_TO
@@ -87,6 +88,12 @@ def pack_answers(rows: Sequence[TokenRow], pad: int, device: torch.device) -> An
     before[mask] = np.concatenate([places[inside - 1] for places, inside in answers])
     arrays = tokens, positions, segments, branches, own, before, tokens.reshape(-1)[own], mask
     return AnswerInputs(*(_on(device, array) for array in arrays))
+
+
+def _up_to_answer(row: TokenRow) -> TokenRow:
+    """Without what follows the last token that counts, such as a line's end, which changes nothing."""
+    end = len(row.counted) - row.counted[::-1].index(True)
+    return row if end == len(row.ids) else TokenRow(row.ids[:end], row.counted[:end])
 
 
 @dataclass(slots=True)
