@@ -31,7 +31,7 @@ def prepare_material(settings: QuickstartSettings) -> Material:
     world = settings.out / "world"
     if settings.instructions:
         return Material(settings.data, (), settings.instructions, None, (), ())
-    make_world(world, settings.size, settings.seed)
+    make_world(world, settings.size, settings.seed, noise=None)
     questions = ("你是誰？", "Who are you?", "臺灣最高的山是哪一座？", "What is the capital of France?")
     if not settings.data:
         return Material(
