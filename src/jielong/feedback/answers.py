@@ -14,6 +14,7 @@ from jielong.feedback.objectives.distillation import token_logprobs
 from jielong.feedback.objectives.masked import sum_by_row
 from jielong.feedback.token_rows import TokenRow
 from jielong.models import Transformer, packed_mask
+from jielong.training.precision import computing_in
 
 _ROUNDED_TO = 8  # tokens; rows of a few lengths only, so that memory is reused
 _TOKEN_WORTH = 512
@@ -214,7 +215,7 @@ def without_gradient(
     found: list[Tensor] = []
     for group in in_groups([len(row.ids) for row in rows], tokens_at_once):
         inputs = pack_answers(rows[group], pad, device)
-        with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        with torch.no_grad(), computing_in(dtype, device):
             values = function(inputs)
         for value, count in zip(values, inputs.mask.sum(1).tolist(), strict=True):
             found.append(value[:count] if value.dim() else value)

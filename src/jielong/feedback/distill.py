@@ -20,7 +20,7 @@ from jielong.generation import SamplingSettings
 from jielong.models import Transformer
 from jielong.training.batches import Batch
 from jielong.training.distributed import main_first, rank, world_size
-from jielong.training.precision import choose_device, choose_precision
+from jielong.training.precision import choose_device, choose_precision, computing_in
 from jielong.training.sft import answer_prompts
 from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
 
@@ -99,7 +99,7 @@ class AnswerBatches:
         count = len(range(*share.indices(self.settings.training.batch_rows)))
         answers = self._answers[place * count : (place + 1) * count]
         inputs = pack_answers([answer.token_row for answer in answers], self.pad, device)
-        autocast = torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
+        autocast = computing_in(self.dtype, device)
         with torch.no_grad(), autocast:
             seen = hidden_before(self.teacher, inputs)
         return Batch((*inputs, seen), float(inputs.mask.sum()), int((inputs.segments > 0).sum()))
@@ -113,12 +113,9 @@ class AnswerBatches:
             max_tokens=settings.max_tokens, temperature=settings.temperature, seed=settings.seed
         )
         first = number * len(asked)
-        training = self.answerer.training
-        answers = self.backend.answer(
+        return self.backend.answer(
             self.answerer, [asked[place] for place in own], sampling, [first + place for place in own]
         )
-        self.answerer.train(training)
-        return answers
 
 
 def distill_objective(

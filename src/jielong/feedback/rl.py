@@ -28,6 +28,7 @@ from jielong.feedback.settings import RlSettings
 from jielong.generation import SamplingSettings
 from jielong.training.batches import Batch
 from jielong.training.distributed import rank, sum_of_all, world_size
+from jielong.training.precision import computing_in
 
 _MOST_REFILLS = 4  # of a rollout, where dynamic sampling drops groups that teach nothing
 
@@ -273,7 +274,7 @@ class RolloutBatches:
             rows = slice(start, start + count)
             inputs = pack_answers([answer.token_row for answer in answers[rows]], self.pad, mask.device)
             width = inputs.mask.shape[1]
-            autocast = torch.autocast(mask.device.type, self.dtype, enabled=self.dtype != torch.float32)
+            autocast = computing_in(self.dtype, mask.device)
             if need_old:
                 # Where ratios are taken to them, not under no_grad: it takes kernels that round otherwise.
                 with torch.set_grad_enabled(self.period > 1), autocast:

@@ -58,7 +58,7 @@ class EngineRollouts:
         streams: Sequence[int],
     ) -> list[Answer]:
         """As `RolloutBackend.answer`; from narrower weights, with the log-probabilities of the rolls."""
-        narrow = self.weights != "training"
+        narrow, training = self.weights != "training", policy.training
         engine = Engine(self._answering(policy.eval(), narrow), self.tokenizer, prefix_bytes=0)
         asked = zip(prompts, streams, strict=True)
         requests = [Request(prompt.ids, settings, stream, 0 if narrow else None) for prompt, stream in asked]
@@ -73,7 +73,7 @@ class EngineRollouts:
             ]
         else:
             done, rolled = engine.run(requests), [None] * len(requests)
-        policy.train()
+        policy.train(training)
         return [
             Answer(prompt, one.ids, one.text, one.finish_reason == "stop", logs)
             for prompt, one, logs in zip(prompts, done, rolled, strict=True)

@@ -18,6 +18,7 @@ from jielong.models import Transformer
 from jielong.training.batches import Batch
 from jielong.training.distributed import rank, sum_of_all, world_size
 from jielong.training.gradients import Objective
+from jielong.training.precision import computing_in
 
 _FIELDS = len(AnswerInputs._fields)
 
@@ -68,7 +69,7 @@ def mismatched(rows: Sequence[TokenRow]) -> list[TokenRow]:
 def reference_sums(reference: Reference, dtype: torch.dtype, inputs: AnswerInputs) -> Tensor:
     """Log-probabilities [B] that a reference gives to whole answers; it moves to where they are."""
     device = inputs.tokens.device
-    autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    autocast = computing_in(dtype, device)
     with torch.no_grad(), autocast, reference.network() as network:
         return answer_sums(network.to(device), inputs)
 

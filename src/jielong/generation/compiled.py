@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch._inductor.config as inductor
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -56,6 +55,8 @@ class CompiledStep:
 
         # Dynamo compiles a code object eight times at most; each step gets one of its own.
         step.__code__ = step.__code__.replace()
+        import torch._inductor.config as inductor  # as slow as torch itself, so only where it is needed
+
         own = _OWN_LOOPS if rows * (ahead + 1) <= _FEW_ROWS and self._device.type == "cpu" else {}
         self._step = torch.compile(
             step, dynamic=False, fullgraph=True, options={"guard_filter_fn": _needed_guards}

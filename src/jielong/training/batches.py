@@ -45,7 +45,7 @@ class Batches(Protocol):
     period: int
     """Steps that belong together, for they come from one rollout: a run stops and resumes between them."""
     exhausted: bool
-    """Whether the run is to end after this step, though steps are left."""
+    """Whether the run is to end after this step, though steps are left; the same in every process."""
 
     @property
     def per_epoch(self) -> int:

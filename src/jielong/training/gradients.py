@@ -11,6 +11,7 @@ from jielong.core.errors import JielongError
 from jielong.training.batches import Batch
 from jielong.training.distributed import sum_of_all, world_size
 from jielong.training.parallel import gradient_sync, whole
+from jielong.training.precision import computing_in
 
 Statistics = dict[str, Tensor]
 """What an objective tells of a micro-batch beside its loss: by name, a sum and the number of its parts."""
@@ -58,7 +59,7 @@ def accumulate_gradients(
     told: dict[str, Tensor] = {}
     for number, batch in enumerate(batches, 1):
         with gradient_sync(network, wanted=number == len(batches)):
-            with torch.autocast(batch.inputs[0].device.type, dtype, enabled=dtype != torch.float32):
+            with computing_in(dtype, batch.inputs[0].device):
                 found = network(objective, *batch.inputs)
             loss, statistics = found if isinstance(found, tuple) else (found, {})
             # The engines average gradients over the processes; the mean is over all that is learned.

@@ -44,7 +44,7 @@ from jielong.training.optimizer import build_optimizers
 from jielong.training.pace import Pace
 from jielong.training.parallel import build_network, whole_model
 from jielong.training.peak import matmul_peak, model_flops_utilisation
-from jielong.training.precision import choose_compiling, choose_device, choose_precision
+from jielong.training.precision import choose_compiling, choose_device, choose_precision, computing_in
 from jielong.training.result import TrainingResult
 from jielong.training.resuming import find_resume_point
 from jielong.training.schedule import learning_rate_factor
@@ -107,7 +107,7 @@ class Trainer:
             self.progress.plans = self.planner.plan(self.progress.step, self.progress.plans)
             between = self.progress.step % self.batches.period == 0
             stopping = between and any_process(guard.requested)
-            self.progress.ended = self.progress.ended or any_process(self.batches.exhausted)
+            self.progress.ended = self.progress.ended or self.batches.exhausted
             ended = self.progress.finished
             if stopping or ended or self._checkpoint_is_due(between):
                 self._save()
@@ -273,7 +273,7 @@ class Trainer:
         if self.validation is None:
             return None
         rows = self.settings.validation_rows * (4 if final else 1)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with computing_in(self.dtype, self.device):
             bits = self.validation.measure(self.network, self.rows, rows, self.device)
         self.metrics.write(step=self.progress.step, validation_bits_per_byte=bits)
         self.last_bits = bits

@@ -24,6 +24,11 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def computing_in(dtype: torch.dtype, device: torch.device) -> torch.autocast:
+    """While active, products are computed in this precision; float32 changes nothing."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of the computation; `auto` takes bfloat16 where it has its own instructions.
 

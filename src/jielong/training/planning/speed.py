@@ -12,7 +12,7 @@ from jielong.training.batches import make_batch
 from jielong.training.losses import next_token_loss
 from jielong.training.optimizer import build_optimizers
 from jielong.training.peak import synchronize
-from jielong.training.precision import can_compile
+from jielong.training.precision import can_compile, computing_in
 from jielong.training.settings import OptimizerSettings
 
 COMPILE_GAIN = 1.8
@@ -81,7 +81,7 @@ def measure_training_speed(
     began = time.monotonic()
     while time.monotonic() - began < seconds or len(times) < 2:
         start = time.monotonic()
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        with computing_in(dtype, device):
             loss = next_token_loss(model, *batch.inputs)
         torch.autograd.backward(loss / batch.learned)
         for optimizer in optimizers:
