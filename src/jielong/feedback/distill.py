@@ -12,14 +12,13 @@ from jielong.data import Problems
 from jielong.feedback.answers import AnswerInputs, hidden_before, pack_answers
 from jielong.feedback.objectives.distillation import Head, distillation_loss
 from jielong.feedback.objectives.masked import Statistics, tally
-from jielong.feedback.prompts import Prompt, drawn, fingerprint, read_prompts
+from jielong.feedback.prompts import Prompt, fingerprint, read_prompts
 from jielong.feedback.rewards import Answer
-from jielong.feedback.rollouts import EngineRollouts
+from jielong.feedback.rollouts import EngineRollouts, RolledBatches
 from jielong.feedback.settings import DistillSettings
-from jielong.generation import SamplingSettings
 from jielong.models import Transformer
 from jielong.training.batches import Batch
-from jielong.training.distributed import main_first, rank, world_size
+from jielong.training.distributed import main_first
 from jielong.training.precision import choose_device, choose_precision, computing_in
 from jielong.training.sft import answer_prompts
 from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
@@ -28,7 +27,7 @@ _FIELDS = len(AnswerInputs._fields)
 _SHOWN_PROMPTS = 4
 
 
-class AnswerBatches:
+class AnswerBatches(RolledBatches):
     """Draws micro-batches of answers, given with the weights of that moment, and what a teacher sees in them.
 
     As in reinforcement learning a rollout belongs to `period` steps, between which the run stops and resumes.
@@ -43,7 +42,6 @@ class AnswerBatches:
         dtype: of the computation.
     """
 
-    on_policy = True
     exhausted = False
 
     def __init__(
@@ -56,30 +54,14 @@ class AnswerBatches:
         pad: int,
         dtype: torch.dtype,
     ) -> None:
+        super().__init__(settings, prompts, backend)
         self.settings = settings
         self.answerer = answerer
         self.teacher = teacher
-        self.prompts = prompts
-        self.backend = backend
         self.pad = pad
         self.dtype = dtype
-        self.period = settings.steps_per_rollout
         self._number = -1
         self._answers: list[Answer] = []
-
-    @property
-    def per_epoch(self) -> int:
-        """Micro-batches until all prompts were drawn once."""
-        return -(-len(self.prompts) // self.settings.prompts_per_rollout) * self._micro_batches
-
-    @property
-    def _micro_batches(self) -> int:
-        return self.period * self.settings.training.accumulate
-
-    def passes(self, micro_batches: int) -> list[float]:
-        """How often the prompts were gone through."""
-        rollouts = -(-micro_batches // self._micro_batches)
-        return [rollouts * self.settings.prompts_per_rollout / len(self.prompts)]
 
     def state(self) -> dict[str, Tensor]:
         """Nothing: a rollout follows from the weights and its number."""
@@ -94,7 +76,7 @@ class AnswerBatches:
         """This process's answers of a micro-batch, and the teacher's hidden states [B, A, D'] before them."""
         rollout, place = divmod(number, self._micro_batches)
         if rollout != self._number:
-            self._answers = self._roll_out(rollout)
+            _, self._answers = self.answers_of(self.answerer, rollout)
             self._number = rollout
         count = len(range(*share.indices(self.settings.training.batch_rows)))
         answers = self._answers[place * count : (place + 1) * count]
@@ -103,19 +85,6 @@ class AnswerBatches:
         with torch.no_grad(), autocast:
             seen = hidden_before(self.teacher, inputs)
         return Batch((*inputs, seen), float(inputs.mask.sum()), int((inputs.segments > 0).sum()))
-
-    def _roll_out(self, number: int) -> list[Answer]:
-        settings = self.settings
-        prompts = drawn(self.prompts, settings.prompts_per_rollout, number, settings.seed)
-        asked = [prompt for prompt in prompts for _ in range(settings.samples)]
-        own = range(rank(), len(asked), world_size())
-        sampling = SamplingSettings(
-            max_tokens=settings.max_tokens, temperature=settings.temperature, seed=settings.seed
-        )
-        first = number * len(asked)
-        return self.backend.answer(
-            self.answerer, [asked[place] for place in own], sampling, [first + place for place in own]
-        )
 
 
 def distill_objective(

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jielong.core.errors import JielongError
 from jielong.core.files import hash_json
 from jielong.data import Problems, find_sources
@@ -89,13 +87,3 @@ def _messages(row: Mapping[str, Any]) -> list[Message] | None:
 def fingerprint(prompts: Sequence[Prompt]) -> str:
     """Hash of all prompts and what is known of them."""
     return hash_json([[prompt.ids, dict(prompt.row)] for prompt in prompts])
-
-
-def drawn(prompts: Sequence[Prompt], count: int, number: int, seed: int) -> list[Prompt]:
-    """The `number`-th handful of `count` prompts, in a new order every time all were drawn."""
-    wanted = np.arange(number * count, (number + 1) * count)
-    orders = {
-        epoch: np.random.default_rng([seed, epoch]).permutation(len(prompts))
-        for epoch in np.unique(wanted // len(prompts)).tolist()
-    }
-    return [prompts[int(orders[place // len(prompts)][place % len(prompts)])] for place in wanted.tolist()]

@@ -21,11 +21,10 @@ from jielong.feedback.objectives.advantages import (
 from jielong.feedback.objectives.kl import KlController, kl_rewards
 from jielong.feedback.objectives.masked import count_units
 from jielong.feedback.policy import Actor, Reference, critic_values
-from jielong.feedback.prompts import Prompt, drawn
+from jielong.feedback.prompts import Prompt
 from jielong.feedback.rewards import Answer, Rewards
-from jielong.feedback.rollouts import RolloutBackend
+from jielong.feedback.rollouts import RolledBatches, RolloutBackend
 from jielong.feedback.settings import RlSettings
-from jielong.generation import SamplingSettings
 from jielong.training.batches import Batch
 from jielong.training.distributed import rank, sum_of_all, world_size
 from jielong.training.precision import computing_in
@@ -58,7 +57,7 @@ class Rollout:
     """[L, A] log-probabilities that others than the trained weights rolled with; zeros without such."""
 
 
-class RolloutBatches:
+class RolloutBatches(RolledBatches):
     """Draws micro-batches of answers that the policy gives with its weights of that moment.
 
     A rollout belongs to `period` steps, between which the run stops and resumes: what a rollout consists of
@@ -75,8 +74,6 @@ class RolloutBatches:
         dtype: of the computation.
     """
 
-    on_policy = True
-
     def __init__(
         self,
         settings: RlSettings,
@@ -88,15 +85,13 @@ class RolloutBatches:
         pad: int,
         dtype: torch.dtype,
     ) -> None:
+        super().__init__(settings, prompts, backend)
         self.settings = settings
         self.model = model
         self.reference = reference
-        self.prompts = prompts
         self.rewards = rewards
-        self.backend = backend
         self.pad = pad
         self.dtype = dtype
-        self.period = settings.steps_per_rollout
         self.exhausted = False
         kl = settings.kl
         self.controller = KlController(kl.coefficient, kl.target, kl.horizon)
@@ -106,26 +101,11 @@ class RolloutBatches:
         self._rollout: Rollout
 
     @property
-    def per_epoch(self) -> int:
-        """Micro-batches until all prompts were drawn once."""
-        rollouts = -(-len(self.prompts) // self.settings.prompts_per_rollout)
-        return rollouts * self._micro_batches
-
-    @property
     def _steers(self) -> bool:
         """Whether the divergence of whole answers has to be known."""
         kl = self.settings.kl
         paid = kl.place == "reward" and kl.coefficient > 0
         return self.reference is not None and (paid or kl.target is not None or kl.stop_at is not None)
-
-    @property
-    def _micro_batches(self) -> int:
-        return self.period * self.settings.training.accumulate
-
-    def passes(self, micro_batches: int) -> list[float]:
-        """How often the prompts were gone through."""
-        rollouts = -(-micro_batches // self._micro_batches)
-        return [rollouts * self.settings.prompts_per_rollout / len(self.prompts)]
 
     def state(self) -> dict[str, Tensor]:
         """The controllers."""
@@ -209,8 +189,7 @@ class RolloutBatches:
         spare: list[tuple[list[Answer], np.ndarray, np.ndarray]] = []
         refills = _MOST_REFILLS if settings.dynamic_sampling else 1
         for refill in range(refills):
-            prompts = drawn(self.prompts, wanted, refills * number + refill, settings.seed)
-            answers, scores, parts = self._answer(prompts, (refills * number + refill) * wanted * samples)
+            answers, scores, parts = self._answer(refills * number + refill)
             for group in range(wanted):
                 rows = slice(group * samples, (group + 1) * samples)
                 mine = [a for place, a in answers if rows.start <= place < rows.stop]
@@ -227,23 +206,13 @@ class RolloutBatches:
             groups,
         )
 
-    def _answer(
-        self, prompts: Sequence[Prompt], first: int
-    ) -> tuple[list[tuple[int, Answer]], np.ndarray, np.ndarray]:
-        """Answers of this process with their numbers; scores and parts of all processes' answers."""
-        settings = self.settings
-        asked = [prompt for prompt in prompts for _ in range(settings.samples)]
-        own = range(rank(), len(asked), world_size())
-        sampling = SamplingSettings(
-            max_tokens=settings.max_tokens, temperature=settings.temperature, seed=settings.seed
-        )
-        answers = self.backend.answer(
-            self.model.policy, [asked[place] for place in own], sampling, [first + place for place in own]
-        )
+    def _answer(self, number: int) -> tuple[list[tuple[int, Answer]], np.ndarray, np.ndarray]:
+        """Answers of this process with their places; scores and parts of all processes' answers."""
+        own, answers = self.answers_of(self.model.policy, number)
         found, parts_found = self.rewards(answers)
         found = found + self._punishments(answers)
         columns = parts_found.shape[1]
-        table = np.zeros((len(asked), 1 + columns))
+        table = np.zeros((self.settings.answers_per_rollout, 1 + columns))
         table[list(own), 0], table[list(own), 1:] = found, parts_found
         table = np.array(sum_of_all(*table.ravel().tolist())).reshape(table.shape)
         return list(zip(own, answers, strict=True)), table[:, 0], table[:, 1:]

@@ -10,10 +10,13 @@ import torch
 
 from jielong.feedback.prompts import Prompt
 from jielong.feedback.rewards import Answer
+from jielong.feedback.settings import DistillSettings, RlSettings
+from jielong.feedback.shuffled import drawn
 from jielong.generation import Engine, Request, SamplingSettings
 from jielong.models import Transformer, prepare_for_inference
 from jielong.models.adapters import merge_and_unload
 from jielong.tokenizer import Tokenizer
+from jielong.training.distributed import rank, world_size
 
 
 class RolloutBackend(Protocol):
@@ -94,3 +97,52 @@ class EngineRollouts:
         fast = prepare_for_inference(copied, "bfloat16" if self.dtype == torch.bfloat16 else "float32")
         fast.embed = table
         return fast
+
+
+class RolledBatches:
+    """What batches of rollouts have in common: one rollout serves `period` steps, by its number.
+
+    Args:
+        settings: how many prompts, answers and steps a rollout has, and how to sample.
+        prompts: to draw from.
+        backend: who answers.
+    """
+
+    on_policy = True
+
+    def __init__(
+        self, settings: RlSettings | DistillSettings, prompts: Sequence[Prompt], backend: RolloutBackend
+    ) -> None:
+        self.prompts = prompts
+        self.backend = backend
+        self.period = settings.steps_per_rollout
+        self._rolls = settings
+
+    @property
+    def per_epoch(self) -> int:
+        """Micro-batches until all prompts were drawn once."""
+        return -(-len(self.prompts) // self._rolls.prompts_per_rollout) * self._micro_batches
+
+    @property
+    def _micro_batches(self) -> int:
+        return self.period * self._rolls.training.accumulate
+
+    def passes(self, micro_batches: int) -> list[float]:
+        """How often the prompts were gone through."""
+        rollouts = -(-micro_batches // self._micro_batches)
+        return [rollouts * self._rolls.prompts_per_rollout / len(self.prompts)]
+
+    def answers_of(self, answerer: Transformer, number: int) -> tuple[range, list[Answer]]:
+        """This process's answers to the `number`-th handful of prompts, with their places among all answers."""
+        settings = self._rolls
+        prompts = drawn(self.prompts, settings.prompts_per_rollout, number, settings.seed)
+        asked = [prompt for prompt in prompts for _ in range(settings.samples)]
+        own = range(rank(), len(asked), world_size())
+        sampling = SamplingSettings(
+            max_tokens=settings.max_tokens, temperature=settings.temperature, seed=settings.seed
+        )
+        first = number * len(asked)
+        answers = self.backend.answer(
+            answerer, [asked[place] for place in own], sampling, [first + place for place in own]
+        )
+        return own, answers

@@ -13,6 +13,17 @@ from jielong.feedback.token_rows import TokenPair, TokenSteps, TokenThumb
 from jielong.training.batches import Batch
 
 Item = TypeVar("Item", bound=TokenPair | TokenThumb | TokenSteps)
+Drawn = TypeVar("Drawn")
+
+
+def drawn(items: Sequence[Drawn], count: int, number: int, seed: int) -> list[Drawn]:
+    """The `number`-th handful of `count` items, in a new order every time all were drawn."""
+    wanted = np.arange(number * count, (number + 1) * count)
+    orders = {
+        epoch: np.random.default_rng([seed, epoch]).permutation(len(items))
+        for epoch in np.unique(wanted // len(items)).tolist()
+    }
+    return [items[int(orders[place // len(items)][place % len(items)])] for place in wanted.tolist()]
 
 
 class ShuffledBatches(Generic[Item]):
@@ -53,16 +64,7 @@ class ShuffledBatches(Generic[Item]):
 
     def items_of(self, number: int) -> list[Item]:
         """All items of micro-batch `number`; one may reach over the border of two epochs."""
-        wanted = np.arange(number * self.rows, (number + 1) * self.rows)
-        count = len(self.items)
-        orders = {
-            int(epoch): np.random.default_rng([self.seed, int(epoch)]).permutation(count)
-            for epoch in np.unique(wanted // count)
-        }
-        return [
-            self.items[int(orders[int(epoch)][place])]
-            for epoch, place in zip(*divmod(wanted, count), strict=True)
-        ]
+        return drawn(self.items, self.rows, number, self.seed)
 
     def passes(self, micro_batches: int) -> list[float]:
         """How often the items were gone through."""
