@@ -9,7 +9,7 @@ import torch
 
 from jielong.core.errors import JielongError
 from jielong.feedback import rl_stage
-from jielong.feedback.answers import AnswerInputs
+from jielong.feedback.answers import split_inputs
 from jielong.feedback.dpo import run_preference_learning
 from jielong.feedback.reward_model import run_reward_modelling
 from jielong.feedback.settings import PreferenceSettings, RewardSettings, RlSettings
@@ -38,9 +38,9 @@ def first_rollout(settings):
     found = []
     for number in range(settings.answers_per_rollout // settings.training.batch_rows):
         inputs = batches.draw(number, torch.device("cpu"), share()).inputs
-        answers = AnswerInputs(*inputs[: len(AnswerInputs._fields)])
+        answers, known = split_inputs(inputs)
         targets, mask = answers.targets, answers.mask
-        _, _, advantages, _, _, _, told, _ = inputs[len(AnswerInputs._fields) :]
+        _, _, advantages, _, _, _, told, _ = known
         for row in range(len(mask)):
             found.append(
                 [targets[row][mask[row]].tolist(), *told[row].tolist(), advantages[row][mask[row]].tolist()]

@@ -47,6 +47,12 @@ class AnswerInputs(NamedTuple):
     """[B, A] True = an answer token."""
 
 
+def split_inputs(inputs: Sequence[Tensor]) -> tuple[AnswerInputs, list[Tensor]]:
+    """The answers of a batch, and what stands behind them."""
+    fields = len(AnswerInputs._fields)
+    return AnswerInputs(*inputs[:fields]), list(inputs[fields:])
+
+
 def pack_answers(rows: Sequence[TokenRow], pad: int, device: torch.device) -> AnswerInputs:
     """Pack chats into rows as long as the longest bundle of them.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from jielong.core.errors import JielongError, UsageError
 from jielong.core.files import find_model
 from jielong.data import Problems
-from jielong.feedback.answers import AnswerInputs, hidden_before, pack_answers
+from jielong.feedback.answers import hidden_before, pack_answers, split_inputs
 from jielong.feedback.objectives.distillation import Head, distillation_loss
 from jielong.feedback.objectives.masked import Statistics, tally
 from jielong.feedback.prompts import Prompt, fingerprint, read_prompts
@@ -18,12 +18,10 @@ from jielong.feedback.rollouts import EngineRollouts, RolledBatches
 from jielong.feedback.settings import DistillSettings
 from jielong.models import Transformer
 from jielong.training.batches import Batch
-from jielong.training.distributed import main_first
 from jielong.training.precision import choose_device, choose_precision, computing_in
 from jielong.training.sft import answer_prompts
-from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
+from jielong.training.stage import Stage, StageResult, load_parent, train_stage
 
-_FIELDS = len(AnswerInputs._fields)
 _SHOWN_PROMPTS = 4
 
 
@@ -99,7 +97,7 @@ def distill_objective(
         student: the network that learns.
         inputs: what `AnswerBatches` draws.
     """
-    answers, seen = AnswerInputs(*inputs[:_FIELDS]), inputs[_FIELDS]
+    answers, (seen,) = split_inputs(inputs)
     hidden = hidden_before(student, answers)
     loss, statistics = distillation_loss(
         hidden,
@@ -131,10 +129,7 @@ def run_distillation(
     """
     if settings.training.parallel == "fsdp":
         raise UsageError("distillation needs training.parallel = ddp: who answers needs whole weights")
-    with run_folder(settings, settings.out, resume, force):
-        with main_first():
-            stage = _stage(settings)
-        return run_stage(stage, settings, resume, quiet, force)
+    return train_stage(partial(_stage, settings), settings, resume, quiet, force)
 
 
 def _stage(settings: DistillSettings) -> Stage:

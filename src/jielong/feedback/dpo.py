@@ -7,7 +7,7 @@ from torch import Tensor
 
 from jielong.core.files import find_model
 from jielong.data import Problems
-from jielong.feedback.answers import AnswerInputs, answer_sums
+from jielong.feedback.answers import answer_sums, split_inputs
 from jielong.feedback.encoded_records import Reading
 from jielong.feedback.objectives.masked import Statistics
 from jielong.feedback.objectives.preference import dpo_loss, ipo_loss, orpo_loss, simpo_loss
@@ -18,13 +18,11 @@ from jielong.feedback.thumbs import ThumbBatches, reference_sums, thumb_objectiv
 from jielong.models import Transformer
 from jielong.tokenizer import Tokenizer
 from jielong.training.batches import Batch
-from jielong.training.distributed import main_first
 from jielong.training.gradients import Objective
 from jielong.training.precision import choose_device, choose_precision
-from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
+from jielong.training.stage import Stage, StageResult, load_parent, train_stage
 
 _NEED_REFERENCE = ("dpo", "ipo")
-_FIELDS = len(AnswerInputs._fields)
 
 
 class ReferencedPairs(PairBatches):
@@ -61,10 +59,7 @@ def run_preference_learning(
     Raises:
         JielongError: no usable comparison, or training failed.
     """
-    with run_folder(settings, settings.out, resume, force):
-        with main_first():
-            stage = preference_stage(settings)
-        return run_stage(stage, settings, resume, quiet, force)
+    return train_stage(partial(preference_stage, settings), settings, resume, quiet, force)
 
 
 def preference_stage(settings: PreferenceSettings) -> Stage:
@@ -120,15 +115,14 @@ def preference_objective(
         model: the policy.
         inputs: what `ReferencedPairs` draws, or `PairBatches` where no reference is needed.
     """
-    answers = AnswerInputs(*inputs[:_FIELDS])
+    answers, known = split_inputs(inputs)
     sums = answer_sums(model, answers)
     if settings.loss in ("orpo", "simpo"):
         means = (sums / answers.mask.sum(-1)).chunk(2)
         if settings.loss == "simpo":
             return simpo_loss(*means, beta=settings.beta, gamma=settings.gamma, normalizer=1.0)
         return orpo_loss(*means, weight=settings.beta, normalizer=1.0)
-    reference = inputs[_FIELDS]
-    both = (*sums.chunk(2), *reference.chunk(2))
+    both = (*sums.chunk(2), *known[0].chunk(2))
     if settings.loss == "ipo":
         return ipo_loss(*both, tau=settings.beta, normalizer=1.0)
     return dpo_loss(*both, beta=settings.beta, label_smoothing=settings.label_smoothing, normalizer=1.0)

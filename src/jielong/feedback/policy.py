@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jielong.core.recipe import Settings
-from jielong.feedback.answers import AnswerInputs, hidden_before
+from jielong.feedback.answers import AnswerInputs, hidden_before, split_inputs
 from jielong.feedback.objectives.distillation import token_logprobs
 from jielong.feedback.objectives.kl import kl_loss
 from jielong.feedback.objectives.masked import Statistics, tally
@@ -108,9 +108,8 @@ def policy_objective(
         actor: the policy.
         given: what `RolloutBatches` draws.
     """
-    fields = len(AnswerInputs._fields)
-    inputs = AnswerInputs(*given[:fields])
-    old, reference, advantages, old_values, returns, rolled, told, coefficient = given[fields:]
+    inputs, known = split_inputs(given)
+    old, reference, advantages, old_values, returns, rolled, told, coefficient = known
     hidden = hidden_before(actor.policy, inputs)
     mask, how = inputs.mask, settings.aggregation
     logprobs, entropies = token_logprobs(

@@ -16,11 +16,11 @@ from jielong.feedback.rollouts import EngineRollouts, RolloutBackend
 from jielong.feedback.settings import RlSettings
 from jielong.models import Transformer
 from jielong.tokenizer import Tokenizer
-from jielong.training.distributed import main_first, share_of
+from jielong.training.distributed import share_of
 from jielong.training.loop import Sampler
 from jielong.training.precision import choose_device, choose_precision
 from jielong.training.sft import answer_prompts
-from jielong.training.stage import Stage, StageResult, load_parent, run_folder, run_stage
+from jielong.training.stage import Stage, StageResult, load_parent, train_stage
 
 _SHOWN_PROMPTS = 4
 
@@ -45,10 +45,7 @@ def run_rl(
         )
     if settings.dynamic_sampling:  # groups change their places, and each is to stay in equal parts
         share_of(settings.samples, "samples")
-    with run_folder(settings, settings.out, resume, force):
-        with main_first():
-            stage = rl_stage(settings)
-        return run_stage(stage, settings, resume, quiet, force)
+    return train_stage(partial(rl_stage, settings), settings, resume, quiet, force)
 
 
 def rl_stage(settings: RlSettings) -> Stage:

@@ -133,7 +133,7 @@ class RolledBatches:
         return [rollouts * self._rolls.prompts_per_rollout / len(self.prompts)]
 
     def answers_of(self, answerer: Transformer, number: int) -> tuple[range, list[Answer]]:
-        """This process's answers to the `number`-th handful of prompts, with their places among all answers."""
+        """This process's answers to the `number`-th handful of prompts, and their places among all."""
         settings = self._rolls
         prompts = drawn(self.prompts, settings.prompts_per_rollout, number, settings.seed)
         asked = [prompt for prompt in prompts for _ in range(settings.samples)]

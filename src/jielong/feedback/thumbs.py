@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from jielong.core.errors import UsageError
-from jielong.feedback.answers import AnswerInputs, answer_sums, pack_answers
+from jielong.feedback.answers import AnswerInputs, answer_sums, pack_answers, split_inputs
 from jielong.feedback.objectives.masked import Statistics
 from jielong.feedback.objectives.preference import kto_loss, kto_reference_point
 from jielong.feedback.policy import Reference
@@ -19,8 +19,6 @@ from jielong.training.batches import Batch
 from jielong.training.distributed import rank, sum_of_all, world_size
 from jielong.training.gradients import Objective
 from jielong.training.precision import computing_in
-
-_FIELDS = len(AnswerInputs._fields)
 
 
 class ThumbBatches(ShuffledBatches[TokenThumb]):
@@ -108,8 +106,9 @@ def balanced_weights(ups: int, downs: int) -> tuple[float, float]:
 def _objective(
     beta: float, weights: tuple[float, float], model: Transformer, *inputs: Tensor
 ) -> tuple[Tensor, Statistics]:
-    sums = answer_sums(model, AnswerInputs(*inputs[:_FIELDS]))
-    reference, *rest, others_reference, labels = inputs[_FIELDS:]
+    answers, known = split_inputs(inputs)
+    sums = answer_sums(model, answers)
+    reference, *rest, others_reference, labels = known
     with torch.no_grad():
         elsewhere = answer_sums(model, AnswerInputs(*rest))
     point = kto_reference_point(_of_all(elsewhere), _of_all(others_reference))

@@ -1,6 +1,7 @@
 """Pretraining: documents in, a base model out."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from jielong.core.files import find_model
 from jielong.data import Document, Mixture, Packed, PackedRows, Survey, pack
@@ -8,10 +9,9 @@ from jielong.generation import Engine, SamplingSettings
 from jielong.models import Transformer, qwen3_config
 from jielong.tokenizer import Tokenizer
 from jielong.training.corpus import TextSource, encode_documents
-from jielong.training.distributed import main_first
 from jielong.training.loop import Sampler
 from jielong.training.settings import PretrainSettings, WeightedPath
-from jielong.training.stage import Stage, StageResult, load_parent, next_token_stage, run_folder, run_stage
+from jielong.training.stage import Stage, StageResult, load_parent, next_token_stage, train_stage
 
 
 def run_pretraining(
@@ -33,10 +33,7 @@ def run_pretraining(
     Raises:
         JielongError: nothing to train on, or training failed.
     """
-    with run_folder(settings, settings.out, resume, force):
-        with main_first():
-            stage = _stage(settings, quiet, survey)
-        return run_stage(stage, settings, resume, quiet, force)
+    return train_stage(partial(_stage, settings, quiet, survey), settings, resume, quiet, force)
 
 
 def _stage(settings: PretrainSettings, quiet: bool, survey: Survey[Document] | None) -> Stage:

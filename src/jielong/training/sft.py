@@ -1,6 +1,7 @@
 """Supervised fine-tuning: conversations in, a model that answers out."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,9 @@ from jielong.generation import Engine, SamplingSettings
 from jielong.models import Transformer
 from jielong.tokenizer import Tokenizer, read_chat_template
 from jielong.training.corpus import TextSource, encode_conversations, encode_documents, training_stores
-from jielong.training.distributed import main_first
 from jielong.training.loop import Sampler
 from jielong.training.settings import SftSettings
-from jielong.training.stage import Stage, StageResult, load_parent, next_token_stage, run_folder, run_stage
+from jielong.training.stage import Stage, StageResult, load_parent, next_token_stage, train_stage
 
 _TEMPERATURE = 0.3
 """Default for the chat: small models know facts by heart or not at all, and a wild die makes them up."""
@@ -34,10 +34,7 @@ def run_sft(
     Raises:
         JielongError: no usable conversation, or training failed.
     """
-    with run_folder(settings, settings.out, resume, force):
-        with main_first():
-            stage = _stage(settings, quiet)
-        return run_stage(stage, settings, resume, quiet, force)
+    return train_stage(partial(_stage, settings, quiet), settings, resume, quiet, force)
 
 
 def _stage(settings: SftSettings, quiet: bool) -> Stage:

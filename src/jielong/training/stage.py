@@ -204,6 +204,27 @@ def next_token_stage(
     )
 
 
+def train_stage(
+    make: Callable[[], Stage],
+    settings: StageSettings,
+    resume: bool = False,
+    quiet: bool = False,
+    force: bool = False,
+) -> StageResult:
+    """Have the run folder, make the stage in the main process first, train, and write `out/model`.
+
+    The arguments are those of `run_stage`.
+
+    Raises:
+        UsageError: as `run_folder`.
+        JielongError: the stage could not be made, or training failed.
+    """
+    with run_folder(cast(Settings, settings), settings.out, resume, force):
+        with main_first():
+            stage = make()
+        return run_stage(stage, settings, resume, quiet, force)
+
+
 def run_stage(
     stage: Stage, settings: StageSettings, resume: bool = False, quiet: bool = False, force: bool = False
 ) -> StageResult:
